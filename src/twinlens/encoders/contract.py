@@ -1,0 +1,26 @@
+"""What methods ask of encoders. The plain case needs no class: any module with an int attribute `dim`, (N, ...) -> (N, dim)."""
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+
+@runtime_checkable
+class TokenEncoder(Protocol):
+    """An encoder that also gives parts of a sample. A method asks for one by annotating its argument with this class.
+
+    `grid` holds the rows and columns of tokens, T in all; `patch_dim` is P, the numbers in the patch under a token.
+    """
+
+    dim: int
+    grid: tuple[int, int]
+    patch_dim: int
+
+    def __call__(self, view: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, D)."""
+
+    def tokens(self, view: Tensor, keep: Tensor | None = None) -> Tensor:
+        """(N, C, H, W) -> (N, T, D); with `keep` (N, K), only those tokens are computed: (N, K, D)."""
+
+    def patchify(self, view: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, T, P), the pixels under each token."""

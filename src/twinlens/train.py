@@ -1,0 +1,72 @@
+"""The loop: one page, the same for every method."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from twinlens.feed import Feed
+from twinlens.gradients import gradients
+from twinlens.method import Method
+from twinlens.update.optimizers import Name
+from twinlens.update.schedules import warmup_cosine
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the weights are moved, whatever the method.
+
+    Args:
+        epochs: Passes over the samples.
+        batch: Samples in a step, over all processes and micro-batches together.
+        micro_batches: Parts in which a process encodes its share of the batch; the gradient stays that of the whole
+            batch, memory falls, time grows by a forward (Gao et al. 2021, arXiv 2101.06983).
+        optimizer: adamw, lars or sgd.
+        rate: Peak learning rate, as it is: nothing scales it by the batch.
+        decay: Weight decay of matrices; biases and norms are not decayed.
+        warmup: Share of the run over which the rate rises from 0; a cosine takes it back to 0.
+        clip: Largest norm of the gradient; 0 leaves it alone.
+        precision: bf16-mixed or 32-true; auto takes bf16-mixed on a GPU.
+        seed: Of initial weights, the order of samples and every random view.
+    """
+
+    epochs: int = 100
+    batch: int = 256
+    micro_batches: int = 1
+    optimizer: Name = "adamw"
+    rate: float = 1e-3
+    decay: float = 0.05
+    warmup: float = 0.05
+    clip: float = 0.0
+    precision: Literal["auto", "bf16-mixed", "32-true", "64-true"] = "auto"
+    seed: int = 0
+
+
+class Step(NamedTuple):
+    """What a step leaves behind: its number from 1, the share of the run done, the loss (still on the device)."""
+
+    number: int
+    progress: float
+    loss: Tensor
+    rate: float
+
+
+def train(
+    fabric: Fabric, method: Method, optimizer: torch.optim.Optimizer, feed: Feed, training: Training, *, start: int = 0
+) -> Iterator[Step]:
+    """Takes the steps from `start` to the end of the run, one for each item drawn. `method` comes from `fabric.setup`."""
+    total = training.epochs * feed.steps
+    for step, chunks in enumerate(feed.run(start, total), start):
+        rate = training.rate * warmup_cosine((step + 0.5) / total, warmup=training.warmup)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group.get("rate_factor", 1.0)
+        optimizer.zero_grad()
+        loss, parts = gradients(fabric, method, chunks, feed.batch)
+        if training.clip:
+            nn.utils.clip_grad_norm_(method.parameters(), training.clip)
+        optimizer.step()
+        method.update((step + 1) / total, *parts)
+        yield Step(step + 1, (step + 1) / total, loss, rate)

@@ -1,0 +1,1 @@
+"""What moves besides the gradient: slow copies, schedules, optimizers."""

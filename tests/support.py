@@ -1,0 +1,67 @@
+"""Small things that several tests need: samples, views and an encoder that run in milliseconds."""
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from twinlens import discover, random
+from twinlens.batch import Maker, Raw, Samples, Views
+from twinlens.encoders.vit import vit
+from twinlens.feed import Feed
+from twinlens.method import Method
+
+SIZE = 8
+
+
+class Noise(Samples):
+    """Pictures of nothing: (N, SIZE, SIZE, 3) uint8."""
+
+    name, modality, fingerprint = "noise", "image", "0"
+
+    def __init__(self, count: int, seed: int = 0) -> None:
+        self.pixels = torch.randint(256, (count, SIZE, SIZE, 3), generator=torch.Generator().manual_seed(seed)).byte()
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def fetch(self, index: Tensor) -> Raw:
+        return (self.pixels[index],)
+
+
+class Shaken(Maker):
+    """A view is the sample plus counted noise."""
+
+    def create(self, raw: Raw, key: Tensor, views: Views) -> tuple[Tensor, ...]:
+        plain = self.clean(raw)
+        count = views.large + views.small
+        return tuple(plain + 0.5 * random.normal(random.fold(key, v), *plain.shape[1:]) for v in range(count))
+
+    def clean(self, raw: Raw) -> Tensor:
+        return raw[0].permute(0, 3, 1, 2).float() / 64 - 2
+
+
+def feed(method: type[Method], *, samples: int = 24, batch: int = 12, micro_batches: int = 1) -> Feed:
+    return Feed(
+        Noise(samples), Shaken(), method.views, batch=batch, micro_batches=micro_batches, seed=0, device=torch.device("cpu")
+    )
+
+
+def small_settings(target: Any) -> dict[str, Any]:
+    """A target's settings with every width and depth cut down to 16 at most."""
+    return {name: min(value, 16) for name, value in discover.settings(target).items() if type(value) is int}
+
+
+def build(cls: type[Method], seed: int = 0) -> Method:
+    """A method at toy size over an encoder without batch statistics, the same for the same seed."""
+    torch.manual_seed(seed)
+    encoders = [p for p in inspect.signature(cls.__init__).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD][1:]
+    return cls(*(vit(3, SIZE, patch=2, width=16, depth=1, heads=2) for _ in encoders), **small_settings(cls))
+
+
+def still_norms(module: nn.Module) -> None:
+    """Batch norms use their running averages, so that every sample is computed by itself."""
+    for child in module.modules():
+        if isinstance(child, nn.modules.batchnorm._BatchNorm):
+            child.eval()
