@@ -23,6 +23,11 @@ def rank() -> int:
     return dist.get_rank() if world() > 1 else 0
 
 
+def device() -> torch.device:
+    """Where a single process computes: a GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def gather(part: Tensor) -> Tensor:
     """The rows of all processes, in rank order: (n, ...) -> (N, ...); processes may hold different numbers of rows.
 
@@ -112,18 +117,13 @@ class SynchronisedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 def synchronise(module: nn.Module) -> nn.Module:
-    """The module with every batch normalisation over the batch of all processes; unchanged where there is one process."""
-    if world() == 1:
-        return module
-    for name, child in module.named_children():
-        if isinstance(child, nn.modules.batchnorm._BatchNorm) and not isinstance(child, SynchronisedBatchNorm):
-            twin = SynchronisedBatchNorm(
-                child.num_features, child.eps, child.momentum, child.affine, child.track_running_stats
-            ).to(next(child.parameters(), torch.empty(0)).dtype)
-            twin.load_state_dict(child.state_dict())
-            setattr(module, name, twin)
-        else:
-            synchronise(child)
+    """The module, every batch normalisation in it now over the batch of all processes; as it was if there is one process.
+
+    Only the class of each norm is exchanged, so that its state, its mode and which of its parameters learn stay as they are.
+    """
+    for norm in module.modules() if world() > 1 else ():
+        if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+            norm.__class__ = SynchronisedBatchNorm
     return module
 
 
@@ -131,7 +131,7 @@ def launch(devices: int, precision: str) -> Fabric:
     """This process's Fabric: on GPUs where there are any, under torchrun or SLURM one of theirs, else `devices` of its own."""
     started = int(os.environ.get("LOCAL_WORLD_SIZE", devices))
     nodes = int(os.environ.get("WORLD_SIZE", started)) // started
-    accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    accelerator = device().type
     if precision == "auto":
         precision = "bf16-mixed" if accelerator == "cuda" else "32-true"
     strategy = DDPStrategy(broadcast_buffers=False) if started * nodes > 1 else "auto"
