@@ -95,8 +95,9 @@ def test_a_module_that_cannot_take_the_view_is_named():
 
 def test_wrapping_changes_nothing_and_draws_nothing():
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(), nn.BatchNorm2d(4).eval())
+    example = torch.rand(1, 3, 8, 8)
     before, state = {k: v.clone() for k, v in module.state_dict().items()}, torch.get_rng_state()
-    wrap(module, torch.rand(1, 3, 8, 8))
+    wrap(module, example)
     assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)
     assert [part.training for part in module] == [True, True, True, False]

@@ -2,7 +2,9 @@
 
 from typing import Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
+
+from twinlens.errors import InputError
 
 
 @runtime_checkable
@@ -24,3 +26,11 @@ class TokenEncoder(Protocol):
 
     def patchify(self, view: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, T, P), the pixels under each token."""
+
+
+def dim_of(encoder: nn.Module) -> int:
+    """The width D of what an encoder gives; InputError if it does not say."""
+    dim = getattr(encoder, "dim", None)
+    if not isinstance(dim, int):
+        raise InputError(f"{type(encoder).__name__} has dim = {dim!r}: an encoder needs an int attribute dim, the width D of (N, D).")
+    return dim

@@ -1,0 +1,99 @@
+"""A pre-norm Transformer over tokens of any modality, and fixed positions for a grid of them."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from twinlens.errors import InputError
+
+
+def linear(into: int, out: int, *, maps: int = 1) -> nn.Linear:
+    """`maps` linear maps of `into` -> `out` features side by side.
+
+    Xavier-uniform weights (He et al. 2022, "Masked autoencoders", appendix A.1), drawn for each map by itself; zero
+    biases.
+    """
+    layer = nn.Linear(into, maps * out)
+    for weight in layer.weight.chunk(maps):
+        nn.init.xavier_uniform_(weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def norm(dim: int) -> nn.LayerNorm:
+    """Layer norm with the epsilon of Dosovitskiy et al. 2021 (their code; the paper names none)."""
+    return nn.LayerNorm(dim, eps=1e-6)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention (Dosovitskiy et al. 2021, appendix A): (N, T, D) -> (N, T, D)."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = linear(dim, dim, maps=3)
+        self.project = linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))  # (N, T, 3, heads, D / heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (N, heads, T, D / heads) each
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)  # (N, T, D)
+        out: Tensor = self.project(mixed)
+        return out
+
+
+class Block(nn.Module):
+    """Attention, then a perceptron, each after a norm and beside a shortcut (Dosovitskiy et al. 2021, eq. 2 and 3)."""
+
+    def __init__(self, dim: int, heads: int, ratio: int) -> None:
+        super().__init__()
+        self.norm1, self.attend = norm(dim), Attention(dim, heads)
+        self.norm2 = norm(dim)
+        self.mlp = nn.Sequential(linear(dim, ratio * dim), nn.GELU(), linear(ratio * dim, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attend(self.norm1(x))
+        out: Tensor = x + self.mlp(self.norm2(x))
+        return out
+
+
+class Transformer(nn.Module):
+    """`depth` blocks and a last norm, without dropout: tokens (N, T, D) -> (N, T, D).
+
+    Args:
+        dim: Width D of a token, a multiple of `heads`.
+        depth: Number of blocks.
+        heads: Attention heads of a block.
+        ratio: Width of a block's perceptron over D (Vaswani et al. 2017, table 3).
+    """
+
+    def __init__(self, dim: int, depth: int, heads: int, *, ratio: int = 4) -> None:
+        super().__init__()
+        if dim % heads:
+            raise InputError(f"a width of {dim} does not split into {heads} heads: choose a multiple of {heads}.")
+        self.dim = dim
+        self.blocks = nn.Sequential(*(Block(dim, heads, ratio) for _ in range(depth)))
+        self.norm = norm(dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """`tokens` (N, T, D), their positions already in them -> (N, T, D)."""
+        out: Tensor = self.norm(self.blocks(tokens))
+        return out
+
+
+def _angles(count: int, dim: int) -> Tensor:
+    rates = 10000 ** (-torch.arange(0, dim, 2, dtype=torch.float64) / dim)
+    return torch.arange(count, dtype=torch.float64)[:, None] * rates  # (count, dim / 2)
+
+
+def sincos(grid_h: int, grid_w: int, dim: int) -> Tensor:
+    """Fixed positions of a grid read row by row: (grid_h * grid_w, dim), one half for the row, one for the column.
+
+    Each half is Vaswani et al. 2017, section 3.5: sin(p / 10000^(2i/d)) at 2i, its cosine at 2i + 1, with d = dim / 2.
+    In two dimensions as in He et al. 2022, appendix A.1.
+    """
+    if dim % 4:
+        raise InputError(f"positions on a grid need a width that is a multiple of 4, not {dim}.")
+    row, column = _angles(grid_h, dim // 2), _angles(grid_w, dim // 2)
+    angles = torch.cat((row.repeat_interleave(grid_w, dim=0), column.repeat(grid_h, 1)), dim=1)  # (T, dim / 2)
+    return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1).to(torch.get_default_dtype())
