@@ -23,7 +23,8 @@ def batch_gradient(name: str, *, micro_batches: int, still: bool, batch: int = 1
     method = build(cls)
     if still:
         still_norms(method)
-    model: Any = fabric.setup_module(distributed.synchronise(method))
+    distributed.synchronise(method)
+    model: Any = fabric.setup_module(method)
     data = feed(cls, batch=batch, micro_batches=micro_batches)
     (chunks,) = data.run(0, 1)
     loss, _ = gradients(fabric, model, chunks, data.batch)

@@ -44,7 +44,13 @@ class Shaken(Maker):
 
 def feed(method: type[Method], *, samples: int = 24, batch: int = 12, micro_batches: int = 1) -> Feed:
     return Feed(
-        Noise(samples), Shaken(), method.views, batch=batch, micro_batches=micro_batches, seed=0, device=torch.device("cpu")
+        Noise(samples),
+        Shaken(),
+        method.views,
+        batch=batch,
+        micro_batches=micro_batches,
+        seed=0,
+        device=torch.device("cpu"),
     )
 
 

@@ -11,7 +11,8 @@ def test_one_process_is_the_identity() -> None:
     module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     assert distributed.gather(x) is x
     assert distributed.share(torch.arange(5)).tolist() == [0, 1, 2, 3, 4]
-    assert distributed.synchronise(module) is module and type(module[1]) is nn.BatchNorm1d
+    distributed.synchronise(module)
+    assert type(module[1]) is nn.BatchNorm1d
 
 
 def test_batch_norm_equals_torchs(monkeypatch) -> None:  # type: ignore[no-untyped-def]

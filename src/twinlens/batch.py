@@ -4,6 +4,7 @@ Letters used for shapes everywhere: N samples, V views, C channels, H W pixels, 
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -33,13 +34,13 @@ class Views:
 class Batch(NamedTuple):
     """The views of N samples, as `Method.encode` sees them.
 
-    `views` holds `Views.large + Views.small` entries whose first axis is the sample. `index` (N,) is each sample's place
-    in its source, `key` (N,) its counted randomness for this epoch (see `random`), for draws that are a method's own.
-    `target` (N,), if the views carry an answer (a label, a rotation), is that answer.
+    `views` holds `Views.large + Views.small` entries whose first axis is the sample. `index` (N,) is each sample's
+    place in its source, `key` (N,) its counted randomness for this epoch (see `random`), for draws that are a method's
+    own. `target` (N,), if the views carry an answer (a label, a rotation), is that answer.
     """
 
     views: tuple[Tensor, ...]
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # tuple.index is not missed
     key: Tensor
     target: Tensor | None = None
 
@@ -48,8 +49,9 @@ class Samples(ABC):
     """What the user has, read once and ready to be made into views: the only thing a data file gives.
 
     `modality` names the file in views/ that understands what `fetch` returns. `labels` (N,) int64 index into `classes`
-    and are for evaluation and watching only. `fingerprint` is a hash of the content, so that two runs over the same
-    data can be told from two runs over different data. `notes` are sentences for the report (files skipped, say).
+    and are for evaluation and watching only. `names` (N) say where samples came from (a file), if that has a name.
+    `fingerprint` is a hash of the content, so that two runs over the same data can be told from two runs over different
+    data. `notes` are sentences for the report (files skipped, say).
     """
 
     name: str
@@ -57,6 +59,7 @@ class Samples(ABC):
     fingerprint: str
     labels: NDArray[np.int64] | None = None
     classes: tuple[str, ...] = ()
+    names: Sequence[str] | None = None
     notes: tuple[str, ...] = ()
 
     @abstractmethod

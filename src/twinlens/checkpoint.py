@@ -1,7 +1,7 @@
 """Weights and state on disk: atomic to write, checked when read, and nothing that could execute code.
 
-A checkpoint is one safetensors file whose header carries a JSON text. It is written under a temporary name, flushed to the
-disk and renamed, so that a process killed at any moment leaves either the old file or the new one.
+A checkpoint is one safetensors file whose header carries a JSON text. It is written under a temporary name, flushed to
+the disk and renamed, so that a process killed at any moment leaves either the old file or the new one.
 """
 
 import json
@@ -28,6 +28,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -
     header = {"twinlens": json.dumps({"version": VERSION, **facts})}
     try:
         save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, temporary, header)
+        temporary.chmod(0o666 & ~_umask())  # save_file makes it readable by its owner alone
         _flush(temporary)
         temporary.replace(path)
         _flush(path.parent)
@@ -35,6 +36,12 @@ def write(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -
         raise OSError(f"{path} could not be written: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _flush(path: Path) -> None:

@@ -6,12 +6,12 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_type_hints
 
 from torch import nn
 
 from twinlens.batch import Maker
-from twinlens.errors import InputError, unknown
+from twinlens.errors import unknown
 from twinlens.method import Method
 
 Settings = dict[str, Any]
@@ -42,7 +42,7 @@ def makers() -> dict[str, type[Maker]]:
 
 @cache
 def encoders() -> dict[str, Callable[..., nn.Module]]:
-    """Function name -> encoder factory, for every public function of encoders/ that takes (channels, size, *, settings)."""
+    """Function name -> factory, for every public function of encoders/ that takes (channels, size, *, settings)."""
     found = {}
     for module in _modules("encoders").values():
         for name, value in vars(module).items():
@@ -57,6 +57,12 @@ def method(name: str) -> type[Method]:
     if name not in methods():
         raise unknown("method", name, methods())
     return methods()[name]
+
+
+def encoder_kind(cls: type[Method]) -> type:
+    """What a method's first argument is annotated with: nn.Module, or a protocol such as TokenEncoder."""
+    kind: type = next(iter(get_type_hints(cls.__init__).values()))
+    return kind
 
 
 def settings(target: Callable[..., Any]) -> Settings:
@@ -75,15 +81,3 @@ def assign(given: Mapping[str, Any], targets: Mapping[str, Iterable[str]]) -> di
         assert len(owners) == 1, f"{name} is a setting of {owners}"
         sorted_[owners[0]][name] = value
     return sorted_
-
-
-def summary(target: Any) -> str:
-    """The first line of a docstring, for tables."""
-    text = inspect.getdoc(target) or ""
-    return text.split("\n", 1)[0]
-
-
-def demand(condition: object, message: str) -> None:
-    """Raises InputError with the message unless the condition holds."""
-    if not condition:
-        raise InputError(message)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
 
@@ -35,7 +35,7 @@ def gather(part: Tensor) -> Tensor:
     computed. With `DistributedDataParallel`, which averages, W equal losses of the whole batch then give the gradient
     of one such loss. (Slicing without the sum, as often seen, loses a factor W or the other processes' terms.)
     """
-    return part if world() == 1 else _Gather.apply(part)  # type: ignore[no-untyped-call, no-any-return]
+    return part if world() == 1 else _Gather.apply(part)  # type: ignore[no-untyped-call]
 
 
 class _Gather(torch.autograd.Function):
@@ -55,7 +55,8 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         grad = grads[0].contiguous()
         dist.all_reduce(grad)
-        return grad.split(ctx.counts)[rank()]
+        own: Tensor = grad.split(ctx.counts)[rank()]
+        return own
 
 
 def total(x: Tensor) -> Tensor:
@@ -107,7 +108,7 @@ class SynchronisedBatchNorm(nn.modules.batchnorm._BatchNorm):
         centred = input - mean.view(shape)
         var = _Sum.apply((centred * centred).sum(axes)) / count  # type: ignore[no-untyped-call]
         self._track(mean.detach(), (var * count / (count - 1)).detach())
-        normal = centred * (var + self.eps).rsqrt().view(shape)
+        normal: Tensor = centred * (var + self.eps).rsqrt().view(shape)
         return normal if self.weight is None else normal * self.weight.view(shape) + self.bias.view(shape)
 
     def _track(self, mean: Tensor, var: Tensor) -> None:
@@ -116,19 +117,18 @@ class SynchronisedBatchNorm(nn.modules.batchnorm._BatchNorm):
             self.running_var.lerp_(var.to(self.running_var.dtype), self.momentum)
 
 
-def synchronise(module: nn.Module) -> nn.Module:
-    """The module, every batch normalisation in it now over the batch of all processes; as it was if there is one process.
+def synchronise(module: nn.Module) -> None:
+    """Makes every batch normalisation in the module one over the batch of all processes, where there are several.
 
-    Only the class of each norm is exchanged, so that its state, its mode and which of its parameters learn stay as they are.
+    Only the class of each norm is exchanged: its state, its mode and which of its parameters learn stay as they are.
     """
     for norm in module.modules() if world() > 1 else ():
         if isinstance(norm, nn.modules.batchnorm._BatchNorm):
             norm.__class__ = SynchronisedBatchNorm
-    return module
 
 
 def launch(devices: int, precision: str) -> Fabric:
-    """This process's Fabric: on GPUs where there are any, under torchrun or SLURM one of theirs, else `devices` of its own."""
+    """This process's Fabric, on GPUs where there are any: as torchrun or SLURM started it, else one of `devices`."""
     started = int(os.environ.get("LOCAL_WORLD_SIZE", devices))
     nodes = int(os.environ.get("WORLD_SIZE", started)) // started
     accelerator = device().type

@@ -22,7 +22,17 @@ class Feed:
     on (seed, step) alone.
     """
 
-    def __init__(self, samples: Samples, maker: Maker, views: Views, *, batch: int, micro_batches: int, seed: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        samples: Samples,
+        maker: Maker,
+        views: Views,
+        *,
+        batch: int,
+        micro_batches: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
         self.samples, self.maker, self.views = samples, maker, views
         self.batch, self.micro_batches, self.seed, self.device = batch, micro_batches, seed, device
         self.steps = len(samples) // batch  # in an epoch

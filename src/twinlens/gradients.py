@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -12,7 +13,7 @@ from twinlens.feed import Chunk
 from twinlens.method import Method
 
 
-def gradients(fabric: Fabric, model: nn.Module, chunks: Sequence[Chunk], batch: int) -> tuple[Tensor, tuple[Tensor, ...]]:
+def gradients(fabric: Fabric, model: Any, chunks: Sequence[Chunk], batch: int) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Adds the gradient of a global batch of `batch` samples to the parameters.
 
     `model` is the method as `fabric.setup` wrapped it, `chunks` are this process's micro-batches. Returns the loss and
@@ -29,7 +30,7 @@ def gradients(fabric: Fabric, model: nn.Module, chunks: Sequence[Chunk], batch: 
     return _cached(fabric, model, method, chunks)
 
 
-def _separately(fabric: Fabric, model: nn.Module, method: Method, chunks: Sequence[Chunk], batch: int) -> Tensor:
+def _separately(fabric: Fabric, model: Any, method: Method, chunks: Sequence[Chunk], batch: int) -> Tensor:
     """A method that compares sample by sample: each chunk's mean, weighted by its share of the batch."""
     total = torch.zeros((), device=fabric.device)
     for number, chunk in enumerate(chunks, 1):
@@ -41,13 +42,14 @@ def _separately(fabric: Fabric, model: nn.Module, method: Method, chunks: Sequen
     return distributed.total(total)
 
 
-def _cached(fabric: Fabric, model: nn.Module, method: Method, chunks: Sequence[Chunk]) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Cached gradients (Gao et al. 2021, section 3): encode without graph, compare, then encode again with the gradients.
+def _cached(fabric: Fabric, model: Any, method: Method, chunks: Sequence[Chunk]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Cached gradients (Gao et al. 2021, section 3): encode without graph, compare, encode again with the gradients.
 
     The parameters that `compare` itself used enter the last chunk's sum, so that the wrapper's reducer sees them too.
+    The generator's state is replayed for each chunk, for the sake of encoders with a dropout that is not counted.
     """
     with torch.no_grad(), _frozen_statistics(method):
-        first = [model(chunk()) for chunk in chunks]
+        states, first = zip(*((_generators(fabric.device), model(chunk())) for chunk in chunks), strict=True)
     own = [torch.cat(part) for part in zip(*first, strict=True)]
     own = [part.requires_grad_() if part.is_floating_point() else part for part in own]
     whole = [distributed.gather(part) for part in own]
@@ -59,13 +61,29 @@ def _cached(fabric: Fabric, model: nn.Module, method: Method, chunks: Sequence[C
     for number, chunk in enumerate(chunks, 1):
         last = number == len(chunks)
         with fabric.no_backward_sync(model, enabled=not last):
+            _replay(states[number - 1], fabric.device)
             parts = model(chunk())
             stop = start + len(parts[0])
-            pairs = [(part, cached[start:stop]) for part, all_ in zip(parts, own, strict=True) if (cached := grads.get(all_)) is not None]
+            pairs = [
+                (part, cached[start:stop])
+                for part, all_ in zip(parts, own, strict=True)
+                if (cached := grads.get(all_)) is not None
+            ]
             pairs += [(parameter, grad) for parameter in used if last and (grad := grads[parameter]) is not None]
             fabric.backward(sum((part * grad).sum() for part, grad in pairs if part.requires_grad))
             start = stop
     return loss.detach(), tuple(part.detach() for part in whole)
+
+
+def _generators(device: torch.device) -> tuple[Tensor, ...]:
+    state = torch.get_rng_state()
+    return (state, torch.cuda.get_rng_state(device)) if device.type == "cuda" else (state,)
+
+
+def _replay(states: tuple[Tensor, ...], device: torch.device) -> None:
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)
 
 
 @contextmanager

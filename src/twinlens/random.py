@@ -1,8 +1,8 @@
 """Counted randomness: every random number is a hash of where it is used, and nothing is ever consumed.
 
-The hash is Threefry-2x32 with 13 rounds (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", table 2:
-the fewest rounds that pass BigCrush), written as tensor arithmetic so that it runs on any device and compiles into the
-code around it. A key is two 32-bit words packed into one int64. As in JAX, `fold` derives a key from a key; the chain is
+The hash is Threefry-2x32 with 13 rounds (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3": the fewest
+rounds that pass BigCrush), written as tensor arithmetic so that it runs on any device and compiles into the code around
+it. A key is two 32-bit words packed into one int64. As in JAX, `fold` derives a key from a key; the chain is
 
     (seed, epoch, sample index) -> key -> fold(key, view) -> fold(key, draw) -> uniform, normal
 
@@ -51,6 +51,11 @@ def keys(seed: int, epoch: int, index: Tensor) -> Tensor:
     index = index.long()
     word = torch.tensor([seed & _WORD, epoch & _WORD], device=index.device)
     return _pack(*threefry((word[0], word[1]), _words(index)))
+
+
+def seed(seed: int, step: int, rank: int) -> int:
+    """A seed of torch's own generators for one step of one process: what is drawn from them is counted by the step."""
+    return int(keys(seed, step, torch.tensor([rank]))[0])
 
 
 def fold(key: Tensor, number: int) -> Tensor:

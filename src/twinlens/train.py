@@ -8,6 +8,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from twinlens import distributed, random
 from twinlens.feed import Feed
 from twinlens.gradients import gradients
 from twinlens.method import Method
@@ -57,12 +58,13 @@ class Step(NamedTuple):
 def train(
     fabric: Fabric, method: Method, optimizer: torch.optim.Optimizer, feed: Feed, training: Training, *, start: int = 0
 ) -> Iterator[Step]:
-    """Takes the steps from `start` to the end of the run, one for each item drawn. `method` comes from `fabric.setup`."""
+    """Takes the steps from `start` to the end, one for each item drawn. `method` is as `fabric.setup` gave it."""
     total = training.epochs * feed.steps
     for step, chunks in enumerate(feed.run(start, total), start):
         rate = training.rate * warmup_cosine((step + 0.5) / total, warmup=training.warmup)
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("rate_factor", 1.0)
+        torch.manual_seed(random.seed(training.seed, step, distributed.rank()))  # for encoders that draw by themselves
         optimizer.zero_grad()
         loss, parts = gradients(fabric, method, chunks, feed.batch)
         if training.clip:

@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch import nn
 
-from twinlens.encoders import foreign
 from twinlens.encoders.foreign import named, wrap
 from twinlens.encoders.vit import vit
 from twinlens.errors import InputError
@@ -102,10 +101,6 @@ def test_wrapping_changes_nothing_and_draws_nothing():
     assert torch.equal(torch.get_rng_state(), state)
     assert [part.training for part in module] == [True, True, True, False]
     assert module.training
-
-
-def test_the_raw_view_is_every_pixel():
-    assert foreign.Raw()(torch.arange(24).view(2, 3, 2, 2)).tolist() == [list(range(12)), list(range(12, 24))]
 
 
 @pytest.mark.parametrize("name", ["tim/resnet18", "timm/", "resnet18"])

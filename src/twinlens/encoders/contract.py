@@ -1,4 +1,7 @@
-"""What methods ask of encoders. The plain case needs no class: any module with an int attribute `dim`, (N, ...) -> (N, dim)."""
+"""What methods ask of encoders.
+
+The plain case needs no class: any module (N, ...) -> (N, D) with an int attribute `dim`, its D.
+"""
 
 from typing import Protocol, runtime_checkable
 
@@ -32,5 +35,7 @@ def dim_of(encoder: nn.Module) -> int:
     """The width D of what an encoder gives; InputError if it does not say."""
     dim = getattr(encoder, "dim", None)
     if not isinstance(dim, int):
-        raise InputError(f"{type(encoder).__name__} has dim = {dim!r}: an encoder needs an int attribute dim, the width D of (N, D).")
+        raise InputError(
+            f"{type(encoder).__name__} has dim = {dim!r}: an encoder needs an int attribute dim, the width D of (N, D)."
+        )
     return dim

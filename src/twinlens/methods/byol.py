@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from twinlens.batch import Batch, Views
+from twinlens.encoders.contract import dim_of
 from twinlens.heads.mlp import mlp
 from twinlens.method import Method
 from twinlens.update.schedules import cosine
@@ -32,7 +33,7 @@ class BYOL(Method):
 
     def __init__(self, encoder: nn.Module, *, hidden: int = 4096, dim: int = 256, momentum: float = 0.996) -> None:
         super().__init__()
-        self.online = nn.Sequential(encoder, mlp(int(encoder.dim), hidden, dim))
+        self.online = nn.Sequential(encoder, mlp(dim_of(encoder), hidden, dim))
         self.predict = mlp(dim, hidden, dim)
         self.target = slow_copy(self.online)
         self.momentum = momentum

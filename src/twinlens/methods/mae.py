@@ -14,7 +14,8 @@ from twinlens.method import Method
 class MAE(Method):
     """He, Chen, Xie, Li, Dollar, Girshick 2022, "Masked autoencoders are scalable vision learners".
 
-    arXiv 2111.06377, section 3 and appendix A.1. 
+    arXiv 2111.06377, section 3 and appendix A.1.
+
     Args:
         encoder: One that gives tokens, a ViT.
         masked: Share of the tokens that is hidden; 0.75 (section 4.1).
@@ -40,6 +41,7 @@ class MAE(Method):
         self.masked = masked
         self.embed = nn.Linear(encoder.dim, decoder_width)
         self.mask_token = nn.Parameter(torch.randn(decoder_width) * 0.02)
+        self.positions: Tensor
         self.register_buffer("positions", sincos(*encoder.grid, decoder_width), persistent=False)  # (T, decoder_width)
         self.decoder = Transformer(decoder_width, decoder_depth, decoder_heads)
         self.predict = nn.Linear(decoder_width, encoder.patch_dim)
@@ -48,7 +50,7 @@ class MAE(Method):
         patches = self.encoder.patchify(batch.views[0])  # (N, T, P)
         n, count, _ = patches.shape
         order = random.choose(batch.key, count, count)  # (N, T)
-        keep, hide = order.split((count - round(count * self.masked), round(count * self.masked)), dim=1)
+        keep, hide = order.tensor_split([count - round(count * self.masked)], dim=1)  # (N, K), (N, T - K)
         visible = self.embed(self.encoder.tokens(batch.views[0], keep))  # (N, K, decoder_width)
         tokens = torch.cat((visible, self.mask_token.expand(n, hide.shape[1], -1)), dim=1) + self.positions[order]
         prediction = self.predict(self.decoder(tokens)[:, keep.shape[1] :])  # (N, T - K, P)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from twinlens.batch import Batch, Views
+from twinlens.encoders.contract import dim_of
 from twinlens.heads.mlp import mlp
 from twinlens.losses.contrastive import nt_xent
 from twinlens.method import Method
@@ -26,12 +27,13 @@ class SimCLR(Method):
     def __init__(self, encoder: nn.Module, *, hidden: int = 2048, dim: int = 128, temperature: float = 0.1) -> None:
         super().__init__()
         self.encoder = encoder
-        self.project = mlp(int(encoder.dim), hidden, dim)
+        self.project = mlp(dim_of(encoder), hidden, dim)
         self.temperature = temperature
 
     def encode(self, batch: Batch) -> tuple[Tensor, ...]:
         h = self.encoder(torch.cat(batch.views))  # (2N, D): one forward, so batch norm sees both views, as in the paper
-        return self.project(h).chunk(2)  # z1, z2
+        z1, z2 = self.project(h).chunk(2)
+        return z1, z2
 
     def compare(self, z1: Tensor, z2: Tensor) -> Tensor:
         return nt_xent(z1, z2, temperature=self.temperature)

@@ -1,10 +1,10 @@
 """VICReg: views agree, every dimension varies, no two dimensions say the same."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from twinlens.batch import Batch, Views
+from twinlens.encoders.contract import dim_of
 from twinlens.heads.mlp import mlp
 from twinlens.method import Method
 
@@ -46,7 +46,7 @@ class VICReg(Method):
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.expander = mlp(int(encoder.dim), hidden, hidden, hidden)
+        self.expander = mlp(dim_of(encoder), hidden, hidden, hidden)
         self.invariance, self.variance, self.covariance = invariance, variance, covariance
 
     def encode(self, batch: Batch) -> tuple[Tensor, ...]:

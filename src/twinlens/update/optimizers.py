@@ -12,7 +12,7 @@ Name = Literal["adamw", "lars", "sgd"]
 def optimizer(name: Name, module: nn.Module, *, rate: float, decay: float) -> torch.optim.Optimizer:
     """The optimizer over the parameters that learn, in two groups: matrices, and vectors (biases, norms' scales).
 
-    Vectors are neither decayed nor, under LARS, adapted: Chen et al. 2020, section 2.2, and Grill et al. 2020, section 3.2.
+    Vectors are neither decayed nor, under LARS, adapted (Grill et al. 2020, section 3.3).
     """
     learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups: list[dict[str, Any]] = [

@@ -1,0 +1,70 @@
+"""kill -9 at random moments, --resume each time: the final weights are those of the uninterrupted run, bit for bit."""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import _record
+import torch
+
+from twinlens.checkpoint import read
+
+CLAIM = (
+    "a run killed (kill -9) at ten random moments and resumed each time ends with the weights of the uninterrupted run"
+)
+
+
+def command(out: Path, epochs: int) -> list[str]:
+    train = ["pretrain", "digits", "--batch", "128", "--epochs", str(epochs), "--hidden", "256", "--save_every", "0.5"]
+    return [sys.executable, "-m", "twinlens", *train, "--out", str(out)]
+
+
+def run(out: Path, epochs: int, kill_after: float | None) -> bool:
+    """Starts or resumes the run; kills it after so many seconds, if given. Returns whether it came to its end."""
+    resume = ["--resume"] if (out / "run.json").exists() else []
+    process = subprocess.Popen([*command(out, epochs), *resume], stderr=subprocess.PIPE, text=True)
+    try:
+        _, said = process.communicate(timeout=kill_after)
+    except subprocess.TimeoutExpired:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        return False
+    assert process.returncode == 0, said
+    return True
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--smallest", action="store_true", help="two kills")
+    parser.add_argument("--out", type=Path, help="where --smallest writes")
+    options = parser.parse_args()
+    kills, epochs = (2, 6) if options.smallest else (10, 60)
+    moments = random.Random(0)
+    rows, began = [], time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        whole, cut = Path(folder) / "whole", Path(folder) / "cut"
+        assert run(whole, epochs, None)
+        alone = time.monotonic() - began
+        for number in range(kills):
+            delay = moments.uniform(0.3, 1.0) * min(alone, 15)
+            ended = run(cut, epochs, delay)
+            at = max((int(file.stem) for file in (cut / "checkpoints").glob("*")), default=0)
+            rows.append({"kill": number + 1, "after_seconds": round(delay, 2), "ended_before": ended, "checkpoint": at})
+            print(rows[-1], flush=True)
+        run(cut, epochs, None)
+        weights = [read(path / "encoder.safetensors")[0] for path in (whole, cut)]
+    equal = all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    rows.append({"tensors": len(weights[0]), "equal_bit_for_bit": equal})
+    print(rows[-1])
+    _record.write("resume", CLAIM, rows, [0], out=options.out)
+    sys.exit(not equal)
+
+
+if __name__ == "__main__":
+    main()

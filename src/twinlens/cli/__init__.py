@@ -1,0 +1,1 @@
+"""The command `twinlens`: one file a verb."""

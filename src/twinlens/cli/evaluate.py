@@ -1,0 +1,29 @@
+"""twinlens evaluate RUN LABELLED_DATA: how good a frozen encoder is, beside what it has to beat."""
+
+import argparse
+import json
+import sys
+
+from rich.console import Console
+
+from twinlens.run import load
+
+
+def run(arguments: list[str]) -> None:
+    """Runs the verb."""
+    parser = argparse.ArgumentParser(prog="twinlens evaluate", description=__doc__)
+    parser.add_argument("run", help="a run's folder")
+    parser.add_argument(
+        "data", help="labelled data: a folder with a subfolder for each class, an .npz, or a known name"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the draws of labels, and of the split where the data has none"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, with every setting, instead of a table")
+    values = parser.parse_args(arguments)
+    found = load(values.run).evaluate(values.data, seed=values.seed)
+    if values.json:
+        print(json.dumps(found.as_dict(), indent=2))
+    else:
+        Console().print(found.table())
+        print(f"{values.run}/report.html shows it beside the curves, the views and the neighbours.", file=sys.stderr)

@@ -1,0 +1,78 @@
+"""twinlens pretrain DATA: an encoder from unlabelled data."""
+
+import argparse
+import sys
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from twinlens import discover, recipes
+from twinlens.errors import InputError
+from twinlens.fit import plan, pretrain
+from twinlens.train import Training
+
+OWN = ("data", "method", "encoder", "recipe", "out", "resume", "devices", "size", "save_every")
+
+
+def parser(arguments: list[str]) -> ArgumentParser:
+    """The parser for the method and encoder that the arguments name: their settings are read from their signatures."""
+    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    peek.add_argument("--method", default="simclr")
+    peek.add_argument("--encoder")
+    peek.add_argument("--recipe")
+    chosen = peek.parse_known_args(arguments)[0]
+    recipe = recipes.find(chosen.recipe, chosen.method) if chosen.recipe else None
+    run = plan("", chosen.method, encoder=chosen.encoder, recipe=recipe)
+    method, factory = discover.method(run.method), discover.encoders().get(run.architecture)
+
+    made = ArgumentParser(prog="twinlens pretrain", description="Pretrain an encoder on unlabelled data.")
+    made.add_argument("data", help="a folder of pictures, an .npy or .npz file, or a known name")
+    made.add_argument("--method", default="simclr", help=f"one of {', '.join(discover.methods())}")
+    made.add_argument(
+        "--encoder",
+        default=run.architecture,
+        help=f"one of {', '.join(discover.encoders())}, timm/NAME, transformers/NAME",
+    )
+    made.add_argument("--recipe", help=f"tuned settings for a dataset, as defaults: {', '.join(recipes.names())}")
+    made.add_argument("--out", help="the run's folder (default: runs/DATA-METHOD)")
+    made.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
+    made.add_argument("--save_every", type=float, default=60.0, help="seconds between checkpoints")
+    made.add_argument(
+        "--devices", type=int, default=1, help="GPUs of this machine (under torchrun or SLURM: set there)"
+    )
+    made.add_argument(
+        "--size", type=int, help="side of a view in pixels (default: the pictures' own, at most 64, or 224 on a GPU)"
+    )
+    made.add_class_arguments(Training)
+    made.add_class_arguments(method, skip={"encoder"})
+    if factory is not None:
+        made.add_function_arguments(factory, skip={"channels", "size"})
+    made.add_class_arguments(discover.makers()[run.modality], skip={"size"})
+    known = {action.dest for action in made._actions}
+    made.set_defaults({name: value for name, value in given(run).items() if name in known})
+    return made
+
+
+def given(run: Any) -> dict[str, Any]:
+    """The settings of a run that a recipe chose, flat."""
+    return {**vars(run.training), **run.settings}
+
+
+def run(arguments: list[str]) -> None:
+    """Runs the verb."""
+    made = parser(arguments)
+    made.exit_on_error = False
+    try:
+        found = made.parse_args(arguments).as_flat()
+    except argparse.ArgumentError as error:
+        raise InputError(f"{error}; twinlens pretrain --help lists what there is.") from error
+    values = vars(found)
+    settings = {name: value for name, value in values.items() if name not in OWN}
+    if values["size"] is not None:
+        settings["size"] = values["size"]
+    done = pretrain(
+        values["data"], values["method"], encoder=values["encoder"], out=values["out"], resume=values["resume"],
+        save_every=values["save_every"], devices=values["devices"], **settings,
+    )  # fmt: skip
+    print(f"\n{done.folder}: encoder.safetensors, metrics.jsonl, run.json and report.html are there.", file=sys.stderr)
+    print(f"How good is it?  twinlens evaluate {done.folder} LABELLED_DATA", file=sys.stderr)

@@ -1,0 +1,33 @@
+"""Labelled data -> the part a probe learns from and the part it is judged on."""
+
+import torch
+
+from twinlens import random
+from twinlens.data.pictures import Pictures, Split
+from twinlens.errors import InputError
+
+TEST_SHARE = 0.2  # of each class, where the data has no test part of its own
+
+
+def parts(split: Split, *, seed: int) -> tuple[Pictures, Pictures]:
+    """The training and test part: the data's own, or drawn by `seed`, with `TEST_SHARE` of every class in the test."""
+    if split.train.labels is None:
+        raise InputError(
+            f"{split.train.name} has no labels to evaluate on: use a folder with one subfolder for each class, an .npz "
+            f"with y_train and y_test, or a known dataset."
+        )
+    if split.test is not None and split.test.labels is not None:
+        return split.train, split.test
+    order = random.permutation(len(split.train), seed, 0)
+    labels = torch.from_numpy(split.train.labels)[order]
+    test = torch.zeros(len(order), dtype=torch.bool)
+    for label in labels.unique():
+        members = (labels == label).nonzero()[:, 0]
+        if len(members) < 2:
+            name = split.train.classes[int(label)] if split.train.classes else int(label)
+            raise InputError(
+                f"class {name!r} of {split.train.name} has one sample: a class needs two, one to learn from and one to "
+                f"be judged on."
+            )
+        test[members[: max(1, round(len(members) * TEST_SHARE))]] = True
+    return split.train.subset(order[~test].sort().values), split.train.subset(order[test].sort().values)

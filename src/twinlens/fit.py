@@ -1,0 +1,282 @@
+"""Pretraining: from data to a finished run folder."""
+
+import errno
+import json
+import platform
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import nn
+
+from twinlens import checkpoint, discover, distributed, random
+from twinlens.batch import Maker
+from twinlens.data.load import load as load_data
+from twinlens.data.pictures import Pictures
+from twinlens.embed import embed
+from twinlens.encoders.contract import TokenEncoder
+from twinlens.errors import InputError, unknown
+from twinlens.evaluate.knn import knn
+from twinlens.evaluate.result import Labelled
+from twinlens.feed import Feed
+from twinlens.method import Method
+from twinlens.monitor.journal import Journal
+from twinlens.monitor.spectrum import rankme, spread
+from twinlens.report import stored
+from twinlens.run import Data, Run, load
+from twinlens.train import Training, train
+from twinlens.update.optimizers import optimizer as build_optimizer
+
+HELD, BANK = 1000, 2000  # samples held out for watching; training samples among which watching looks for neighbours
+WATCHES = 20  # looks at the held-out samples in a run
+_HOLD_OUT = 2**32 - 1  # an epoch that no run reaches: its permutation chooses the held-out samples
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def pretrain(
+    data: Data,
+    method: str = "simclr",
+    *,
+    encoder: str | nn.Module | None = None,
+    out: str | Path | None = None,
+    labels: NDArray[np.integer[Any]] | None = None,
+    recipe: Run | None = None,
+    resume: bool = False,
+    save_every: float = 60.0,
+    devices: int = 1,
+    **settings: Any,
+) -> Run:
+    """Trains an encoder on unlabelled data and returns the run, whose folder holds weights, metrics and a report.
+
+    `settings` are those of training (epochs, batch, rate, seed, ...), of the method, of the encoder and of the views;
+    `twinlens show METHOD` lists them. What is not set comes from `recipe`, if given, else from the signatures. Labels,
+    given or found in the data, are only for watching (kNN in the progress line). A checkpoint is written every
+    `save_every` seconds; with `resume`, the run in `out` goes on from the last one, to the same weights. Raises
+    InputError, a ValueError.
+    """
+    run = plan(data, method, encoder=encoder, recipe=recipe, **settings)
+    path = Path(out or f"runs/{Path(run.data).stem}-{run.method}")
+    if path.exists() and not resume:
+        raise InputError(f"{path} exists: continue it with --resume, or choose another folder with --out.")
+    if resume and not (path / "run.json").is_file():
+        raise InputError(f"{path} holds no run to resume (no run.json): leave out --resume to start one.")
+    fabric = distributed.launch(devices, run.training.precision)
+    setup = prepare(run, data, labels)
+    return _fit(fabric, replace(run, path=path), setup, resume=resume, save_every=save_every)
+
+
+def plan(
+    data: Data, method: str, *, encoder: str | nn.Module | None, recipe: Run | None = None, **settings: Any
+) -> Run:
+    """The run that these arguments name, before any data is read; InputError for unknown names."""
+    run = replace(recipe or Run(""), data=str(data) if isinstance(data, str | Path) else "array", method=method)
+    own = {field.name for field in fields(Training)}
+    known = {name: value for name, value in settings.items() if name in own}
+    rest = {name: value for name, value in settings.items() if name not in own}
+    run = replace(run, training=replace(run.training, **known), settings={**run.settings, **rest})
+    if isinstance(encoder, nn.Module):
+        return replace(run, architecture=f"module:{type(encoder).__qualname__}", module=encoder)
+    tokens = discover.encoder_kind(discover.method(method)) is TokenEncoder
+    architecture = encoder or run.architecture or ("vit" if tokens else "small")
+    if "/" not in architecture and architecture not in discover.encoders():
+        raise unknown("encoder", architecture, discover.encoders())
+    run = replace(run, architecture=architecture)
+    run.sections(0)
+    return run
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a run works on: the samples it learns from, those held out, those searched for neighbours, and its views."""
+
+    learn: Pictures
+    held: Pictures
+    bank: Pictures
+    maker: Maker
+    size: int
+    channels: int
+    facts: Mapping[str, Any]
+
+
+def prepare(run: Run, data: Data, labels: NDArray[np.integer[Any]] | None = None) -> Setup:
+    """Reads the data, chooses the view size and sets samples aside for watching; InputError where that cannot be."""
+    size = run.settings.get("size")
+    samples = load_data(data, size=size).train
+    if labels is not None:
+        samples = samples.with_labels(labels)
+    count, (side, _, channels) = len(samples), samples.shape
+    size = size or min(side, 224 if distributed.device().type == "cuda" else 64)
+    order = random.permutation(count, run.training.seed, _HOLD_OUT)
+    held = min(HELD, count // 10)
+    learn = order[held:].sort().values
+    _check_batch(run.training, len(learn))
+    facts = {
+        "given": run.data, "name": samples.name, "modality": samples.modality, "fingerprint": samples.fingerprint,
+        "samples": len(learn), "held_out": held, "channels": channels, "side": side, "notes": list(samples.notes),
+    }  # fmt: skip
+    bank = learn[random.permutation(len(learn), run.training.seed, _HOLD_OUT)[:BANK]]
+    learning, watched, searched = (samples.subset(part) for part in (learn, order[:held], bank))
+    return Setup(learning, watched, searched, maker=run.maker(size), size=size, channels=channels, facts=facts)
+
+
+def _check_batch(training: Training, count: int) -> None:
+    if training.batch > count:
+        raise InputError(
+            f"a batch of {training.batch} is larger than the {count} samples to learn from: choose --batch {count} or "
+            f"smaller."
+        )
+    parts = distributed.world() * training.micro_batches
+    if training.batch < 2 * parts:
+        raise InputError(f"a batch of {training.batch} is too small for {parts} parts (processes times micro-batches).")
+
+
+def _fit(fabric: Fabric, run: Run, setup: Setup, *, resume: bool, save_every: float) -> Run:
+    encoder = run.new_encoder(setup.channels, setup.size)
+    method = run.new_method(encoder, setup.size)
+    distributed.synchronise(method)
+    facts = describe(fabric, run, setup, method)
+    optimizer = build_optimizer(run.training.optimizer, method, rate=run.training.rate, decay=run.training.decay)
+    model: Any = fabric.setup_module(method)
+    if resume:
+        check_same(load(run.folder, encoder=run.module).facts, facts, run.folder)
+    with _folder(fabric, run.folder):
+        if not resume and fabric.is_global_zero:
+            checkpoint.write(run.folder / "untrained.safetensors", encoder.state_dict(), {"encoder": run.architecture})
+            (run.folder / "run.json").write_text(json.dumps(facts, indent=2))
+        newest = checkpoint.newest(run.folder / "checkpoints")
+        start = checkpoint.restore(newest, method, optimizer) if newest else 0
+        _loop(fabric, run, setup, model, optimizer, encoder, start=start, save_every=save_every)
+        if fabric.is_global_zero:
+            checkpoint.write(run.folder / "encoder.safetensors", encoder.state_dict(), {"encoder": run.architecture})
+            _report(run, setup, encoder, method, fabric.device)
+    fabric.barrier()
+    return run
+
+
+def _loop(
+    fabric: Fabric, run: Run, setup: Setup, model: Any, optimizer: torch.optim.Optimizer, encoder: nn.Module,
+    *, start: int, save_every: float,
+) -> None:  # fmt: skip
+    method, training, device = model.module, run.training, fabric.device
+    learn = setup.learn.to(device) if device.type == "cuda" and _fits(setup.learn, device) else setup.learn
+    feed = Feed(
+        learn,
+        setup.maker,
+        method.views,
+        batch=training.batch,
+        micro_batches=training.micro_batches,
+        seed=training.seed,
+        device=device,
+    )
+    total = training.epochs * feed.steps
+    if start == total:
+        return
+    journal = Journal(
+        run.folder / "metrics.jsonl", title=f"{run.method} on {setup.facts['name']}", total=total, start=start,
+        views_per_step=training.batch * (method.views.large + method.views.small), silent=not fabric.is_global_zero,
+    )  # fmt: skip
+    saved = time.monotonic()
+    with journal:
+        if start == 0:
+            journal.watch(watch(encoder, setup, device))
+        for step in train(fabric, model, optimizer, feed, training, start=start):
+            journal.step(step.number, step.loss, step.rate, feed.waited)
+            if not fabric.is_global_zero:
+                continue
+            with journal.paused():
+                if journal.due(step.number, WATCHES):
+                    journal.watch(watch(encoder, setup, device))
+                if time.monotonic() - saved > save_every or step.number == total:
+                    checkpoint.save(run.folder / "checkpoints", step.number, method, optimizer)
+                    saved = time.monotonic()
+
+
+def _report(run: Run, setup: Setup, encoder: nn.Module, method: Method, device: torch.device) -> None:
+    if len(setup.held) < 8:
+        return  # too few for a spectrum, a map or neighbours
+    embeddings, untrained = (embed(one, setup.held, setup.maker, device=device) for one in (encoder, run.untrained))
+    stored.collect(
+        run.folder, learn=setup.learn, held=setup.held, maker=setup.maker, views=method.views,
+        embeddings=embeddings, untrained=untrained, seed=run.training.seed,
+    )  # fmt: skip
+    stored.render(run.folder, run.metrics)
+
+
+def _fits(samples: Pictures, device: torch.device) -> bool:
+    return samples.nbytes < torch.cuda.mem_get_info(device)[0] / 4
+
+
+def watch(encoder: nn.Module, setup: Setup, device: torch.device) -> dict[str, float]:
+    """Spread and effective rank of the held-out samples' embeddings; kNN accuracy if there are labels to watch by."""
+    if len(setup.held) < 2:
+        return {}
+    held = embed(encoder, setup.held, setup.maker, device=device)
+    values = {"spread": float(spread(held)), "rank": float(rankme(held))}
+    if setup.held.labels is None or setup.bank.labels is None:
+        return values
+    bank = Labelled(embed(encoder, setup.bank, setup.maker, device=device), torch.from_numpy(setup.bank.labels))
+    return values | {"knn": knn(bank, Labelled(held, torch.from_numpy(setup.held.labels))).value}
+
+
+def describe(fabric: Fabric, run: Run, setup: Setup, method: Method) -> dict[str, Any]:
+    """run.json: everything that decides the run, and what it was computed with."""
+    sections = run.sections(setup.size)
+    norms = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in method.modules())
+    notes = []
+    if run.training.micro_batches > 1 and norms:
+        notes.append("Batch normalisation took its statistics from each micro-batch, not from the whole batch.")
+    return {
+        "data": dict(setup.facts),
+        "method": {"name": run.method, **sections["method"]},
+        "encoder": {"name": run.architecture, **sections["encoder"]},
+        "views": sections["views"],
+        "training": asdict(run.training),
+        "parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
+        "environment": {
+            "twinlens": version("twinlens"), "torch": torch.__version__, "python": platform.python_version(),
+            "device": torch.cuda.get_device_name() if fabric.device.type == "cuda" else "cpu",
+            "processes": fabric.world_size, "threads": torch.get_num_threads(),
+            "precision": fabric._precision.precision,
+        },
+        "notes": notes,
+    }  # fmt: skip
+
+
+def check_same(before: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
+    """InputError unless a run that is to be resumed has the settings and the data it was started with."""
+    for section in ("data", "method", "encoder", "views", "training"):
+        for name in before[section].keys() | now[section].keys():
+            old, new = before[section].get(name), now[section].get(name)
+            if old != new and (section, name) != ("data", "given"):
+                raise InputError(
+                    f"{path} was started with {section} {name} = {old!r}, not {new!r}: resume it with the same, or "
+                    f"choose another --out."
+                )
+
+
+@contextmanager
+def _folder(fabric: Fabric, path: Path) -> Iterator[None]:
+    """The run's folder while it is worked on; one without a checkpoint is not left behind by an error."""
+    path.mkdir(parents=True, exist_ok=True)
+    fabric.barrier()
+    try:
+        yield
+    except (InputError, OSError) as error:
+        kept = checkpoint.newest(path / "checkpoints")
+        if kept is None and fabric.is_global_zero:
+            shutil.rmtree(path, ignore_errors=True)
+        if isinstance(error, OSError) and (error.errno in _DISK or "os error 28" in str(error)):
+            state = (
+                f"continue from {kept.name} with --resume once there is room" if kept else "nothing of the run was kept"
+            )
+            raise InputError(f"the disk under {path} is full ({error}): {state}.") from error
+        raise

@@ -1,0 +1,298 @@
+"""The page: what was trained on what, what came of it, and how it got there, from `Content` alone."""
+
+import json
+import math
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twinlens.report import figures, geometry
+from twinlens.report.evaluation import evaluation_section
+from twinlens.report.figures import Pixels, picture
+from twinlens.report.geometry import Floats, Labels, class_name
+
+ROWS, NEIGHBOURS, MAPPED = 8, 8, 1000  # samples shown with their views, or with their neighbours; points of the map
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a report is made of; nothing is read from anywhere else.
+
+    `settings` is the run's: its `method`, `encoder` and `data`, each a name or a mapping with a `name`, are said in the
+    headline. `metrics` are rows with step, progress, views, seconds, loss, rate, views_per_second and waited (the share
+    of time without data); those where the monitor looked have spread, rank and, with labels, knn too. A value that is
+    not finite is NaN or None. `views` (n, V + 1, H, W, C) holds samples, clean and as V views, under `view_titles`.
+    `embeddings` (M, D), `thumbnails` (M, H, W, C) and `labels` (M,) are of held-out samples; C is 1 or 3.
+    `untrained` (at most D,) are the eigenvalues of the untrained encoder's embeddings, as `geometry.eigenvalues` gives
+    them. `evaluation` has a row for each result: name, value, interval, settings, and baselines by name, each with a
+    value and an interval; None where there was no evaluation.
+    """
+
+    title: str
+    settings: Mapping[str, Any]
+    metrics: Sequence[Mapping[str, Any]]
+    views: Pixels
+    view_titles: Sequence[str]
+    embeddings: Floats
+    thumbnails: Pixels
+    labels: Labels | None = None
+    classes: Sequence[str] = ()
+    untrained: Floats | None = None
+    evaluation: Sequence[Mapping[str, Any]] | None = None
+    notes: Sequence[str] = ()
+
+
+def write(path: str | Path, content: Content) -> None:
+    """Writes the report: one HTML file without links, scripts or anything to fetch."""
+    command = f"twinlens evaluate {shlex.quote(str(Path(path).parent))} LABELLED_DATA"
+    sections = [
+        ("Evaluation", evaluation_section(content.evaluation, command)),
+        ("Curves", _curves(content)),
+        ("Views", _views(content)),
+        ("Spectrum", _spectrum(content)),
+        ("Map", _map(content)),
+        ("Neighbours", _neighbours(content)),
+        ("Settings", _settings(content.settings)),
+        ("Notes", _notes(content.notes)),
+    ]
+    links = "".join(f'<a href="#{name.lower()}">{name}</a>' for name, _ in sections)
+    body = "\n".join(f'<section id="{name.lower()}">{section}</section>' for name, section in sections)
+    Path(path).write_text(
+        f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(content.title)}</title>
+<style>
+{Path(__file__).with_name("style.css").read_text()}</style>
+</head>
+<body>
+<header>{_headline(content)}<nav>{links}</nav></header>
+<main>
+{body}
+</main>
+</body>
+</html>
+""",
+        encoding="utf-8",
+    )
+
+
+def _headline(content: Content) -> str:
+    last = content.metrics[-1]
+    method, encoder, data = (_name(content.settings.get(part)) for part in ("method", "encoder", "data"))
+    who = f"{encoder or 'An encoder'} learnt" + (f" from {data}" if data else "") + (f" by {method}" if method else "")
+    so_far = "" if last["progress"] >= 1 else f", {100 * last['progress']:.0f} % of the run"
+    done = f"<b>{_count(last['views'])}</b> views in <b>{_duration(last['seconds'])}</b>{so_far}"
+    return (
+        f"<h1>{escape(content.title)}</h1>"
+        f'<p class="lead">{who}: {done}.</p>'
+        f'{_divergence(content)}<dl class="facts">{"".join(_facts(content))}</dl>'
+    )
+
+
+def _name(part: Any) -> str:
+    if isinstance(part, Mapping):
+        part = part.get("name")
+    return f"<b>{escape(str(part))}</b>" if part else ""
+
+
+def _divergence(content: Content) -> str:
+    _, loss = _series(content, "loss")
+    broken = np.flatnonzero(~np.isfinite(loss))
+    if not len(broken):
+        return ""
+    where = f"in {len(broken)} of {len(loss)} rows, first at step {_count(content.metrics[broken[0]]['step'])}"
+    return f'<p class="warning">The loss was not a finite number {where}.</p>'
+
+
+def _facts(content: Content) -> Iterator[str]:
+    """The last value of each curve, with where it came from."""
+    width = f"of {content.embeddings.shape[1]} dimensions, "
+    for key, name, form, before in (
+        ("loss", "Loss", ".4g", ""),
+        ("knn", "kNN accuracy", ".3f", ""),
+        ("rank", "Effective rank", ".3g", width),
+        ("spread", "Spread", ".3g", ""),
+    ):
+        _, values = _series(content, key)
+        if len(values):
+            first = f"from {values[0]:{form}}" if len(values) > 1 else "seen once"
+            yield f"<div><dt>{name}</dt><dd>{values[-1]:{form}} <small>{before}{first}</small></dd></div>"
+    _, speed = _series(content, "views_per_second")
+    _, waited = _series(content, "waited")
+    if len(speed):
+        idle = f"{100 * np.nanmean(waited):.0f} % of the time waiting for data" if np.isfinite(waited).any() else ""
+        yield f"<div><dt>Views per second</dt><dd>{_count(float(np.median(speed)))} <small>{idle}</small></dd></div>"
+
+
+def _series(content: Content, key: str) -> tuple[Floats, Floats]:
+    """The views processed and the values of `key`, where a row has it; None, which is JSON's NaN, is NaN."""
+    rows = [(row["views"], math.nan if row[key] is None else row[key]) for row in content.metrics if key in row]
+    views, values = np.array(rows, dtype=np.float64).reshape(-1, 2).T
+    return views, values
+
+
+def _curves(content: Content) -> str:
+    chance = (
+        None if content.labels is None else np.unique(content.labels, return_counts=True)[1].max() / len(content.labels)
+    )
+    panels = "".join(
+        _panel(content, key, name, about, **options)
+        for key, name, about, options in (
+            ("loss", "Loss", "what training lowers", {}),
+            ("knn", "kNN accuracy", "held-out; dashed: the commonest class", {"reference": chance}),
+            ("rank", "Effective rank", "dimensions the embeddings really use", {}),
+            ("spread", "Spread", "deviation per dimension; zero is collapse", {"from_zero": True}),
+            ("rate", "Learning rate", "the schedule", {"from_zero": True}),
+            ("views_per_second", "Views per second", "how fast the run went", {"from_zero": True}),
+        )
+    )
+    return f'<h2>Curves</h2><p class="about">Over the views processed so far.</p><div class="curves">{panels}</div>'
+
+
+def _panel(content: Content, key: str, name: str, about: str, **options: Any) -> str:
+    views, values = _series(content, key)
+    if not len(values):
+        return ""
+    drawable = np.isfinite(values).any()
+    chart = (
+        figures.curve(name, views, values, **options) if drawable else '<p class="warning">Never a finite number.</p>'
+    )
+    return f"<figure><figcaption><b>{name}</b><br>{about}</figcaption>{chart}</figure>"
+
+
+def _views(content: Content) -> str:
+    columns = content.views.shape[1]
+    heads = "".join(f"<span>{escape(title)}</span>" for title in content.view_titles)
+    cells = "".join(
+        _image(pixels, content.view_titles[column], "first" if column == 0 else "")
+        for row in content.views[:ROWS]
+        for column, pixels in enumerate(row)
+    )
+    return (
+        '<h2>Views</h2><p class="about">What the encoder was asked to call the same: a row is one sample. '
+        "A difference you would want it to see must not be among them.</p>"
+        f'<div class="wide"><div class="grid" style="{_columns(columns)}">{heads}{cells}</div></div>'
+    )
+
+
+def _columns(count: int, before: str = "") -> str:
+    return f"grid-template-columns:{before} repeat({count},clamp(2.6rem,9vw,5.5rem))"
+
+
+def _image(pixels: Pixels, alt: str, style: str = "") -> str:
+    small = "small" if max(pixels.shape[:2]) <= 64 else ""
+    return f'<img class="{f"{small} {style}".strip()}" src="{picture(pixels)}" alt="{escape(alt)}">'
+
+
+def _undrawable(embeddings: Floats) -> str:
+    """Why there is nothing to draw, if so."""
+    if not len(embeddings):
+        return '<p class="warning">No sample was held out.</p>'
+    if not np.isfinite(embeddings).all():
+        return '<p class="warning">The embeddings hold values that are not finite.</p>'
+    return ""
+
+
+def _spectrum(content: Content) -> str:
+    head = (
+        '<h2>Spectrum</h2><p class="about">How the variance of the embeddings is shared out among directions. A line '
+        "that falls off a cliff uses few of its dimensions; a slow, straight fall uses many.</p>"
+    )
+    if why := _undrawable(content.embeddings):
+        return head + why
+    trained = geometry.eigenvalues(content.embeddings)
+    if trained.sum() <= 1e-12:
+        return head + '<p class="warning">All embeddings are the same: complete collapse.</p>'
+    _, ranks = _series(content, "rank")
+    rank = float(ranks[-1]) if len(ranks) and np.isfinite(ranks[-1]) else None
+    return f"{head}<figure>{figures.spectrum(trained, content.untrained, rank)}</figure>"
+
+
+def _map(content: Content) -> str:
+    head = (
+        '<h2>Map</h2><p class="about">Held-out samples, the near ones near (t-SNE). Believe neighbourhoods, not '
+        "distances between clumps. {}</p>"
+    )
+    if why := _undrawable(content.embeddings):
+        return head.format("") + why
+    total = len(content.embeddings)
+    shown = np.linspace(0, total - 1, min(total, MAPPED)).astype(np.intp)
+    labels = None if content.labels is None else content.labels[shown]
+    groups = geometry.group(labels, content.classes, len(shown))
+    chart = figures.scatter(geometry.project(content.embeddings[shown]), content.thumbnails[shown], groups)
+    if labels is None:
+        return f'{head.format("")}<div class="map alone">{chart}</div>'
+    items = "".join(
+        f"<li>{figures.key(group)}<span>{escape(group.name)}</span><small>{len(group.members)}</small></li>"
+        for group in groups
+    )
+    told = "The encoder never saw the labels that colour them."
+    return f'{head.format(told)}<div class="map">{chart}<ul class="legend">{items}</ul></div>'
+
+
+def _neighbours(content: Content) -> str:
+    head = '<h2>Neighbours</h2><p class="about">{}</p>'
+    if why := _undrawable(content.embeddings):
+        return head.format("") + why
+    total = len(content.embeddings)
+    queries = np.linspace(0, total - 1, min(total, ROWS)).astype(np.intp)
+    near = geometry.neighbours(content.embeddings, queries, NEIGHBOURS)  # (queries, count)
+    told = "Left a held-out sample, then those nearest to it by cosine. The samples are evenly spaced, not picked."
+    labels = content.labels
+    if labels is not None:
+        same = int((labels[near] == labels[queries][:, None]).sum())
+        told += f" Of the {near.size} neighbours, {same} have the sample's label (✓)."
+    rows = "".join(_neighbour_row(content, query, others) for query, others in zip(queries, near, strict=True))
+    columns = _columns(near.shape[1] + 1, "" if labels is None else "fit-content(5rem)")
+    return f'{head.format(told)}<div class="wide"><div class="grid" style="{columns}">{rows}</div></div>'
+
+
+def _neighbour_row(content: Content, query: np.intp, near: geometry.Places) -> str:
+    labels, classes, pictures = content.labels, content.classes, content.thumbnails
+    if labels is None:
+        first = _image(pictures[query], "sample", "first")
+        return first + "".join(_image(pictures[i], "neighbour") for i in near)
+    name = class_name(labels[query], classes)
+    row = f'<span class="class">{escape(name)}</span>{_image(pictures[query], name, "first")}'
+    for i in near:
+        style, mark = ("match", "✓") if labels[i] == labels[query] else ("match differs", "✗")
+        other = class_name(labels[i], classes)
+        row += f'<div class="{style}" data-mark="{mark}" title="{escape(other)}">{_image(pictures[i], other)}</div>'
+    return row
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in _flat(settings))
+    return f'<details><summary>Settings</summary><table class="settings">{rows}</table></details>'
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _notes(notes: Sequence[str]) -> str:
+    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return "<h2>Notes</h2>" + (f'<ul class="notes">{items}</ul>' if notes else "<p>None.</p>")
+
+
+def _count(number: float) -> str:
+    return f"{number:,.0f}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

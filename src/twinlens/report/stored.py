@@ -1,0 +1,80 @@
+"""What a run's folder keeps so that its report can be drawn again at any time, without the data."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from twinlens import random
+from twinlens.batch import Maker, Samples, Views
+from twinlens.embed import clean_views
+from twinlens.report import geometry, page
+from twinlens.views.colour import pixels
+
+SHEET = 8  # samples in the sheet of views
+
+
+def collect(
+    path: Path,
+    *,
+    learn: Samples,
+    held: Samples,
+    maker: Maker,
+    views: Views,
+    embeddings: Tensor,
+    untrained: Tensor,
+    seed: int,
+) -> None:
+    """Writes report.npz: a sheet of the first epoch's views, and the held-out samples with their embeddings."""
+    titles, sheet = view_sheet(learn, maker, views, seed)
+    arrays: dict[str, Any] = {
+        "views": sheet,
+        "view_titles": np.array(titles, dtype=np.str_),
+        "embeddings": embeddings.numpy(),
+        "untrained": geometry.eigenvalues(untrained.numpy()),
+        "thumbnails": np.concatenate([pixels(view) for view in clean_views(held, maker, device=torch.device("cpu"))]),
+    }
+    if held.labels is not None:
+        arrays |= {"labels": held.labels, "classes": np.array(held.classes, dtype=np.str_)}
+    np.savez_compressed(path / "report.npz", **arrays)
+
+
+def view_sheet(learn: Samples, maker: Maker, views: Views, seed: int) -> tuple[list[str], np.ndarray[Any, Any]]:
+    """Titles, and pictures (n, V + 1, H, W, C) of n samples: each as it is, then the views of it in the first epoch."""
+    index = torch.linspace(0, len(learn) - 1, min(SHEET, len(learn))).long()
+    raw = learn.fetch(index)
+    clean = maker.clean(raw)
+    made = maker.create(raw, random.fold(random.keys(seed, 0, index), 0), views)
+    columns = [clean, *(F.interpolate(view, size=clean.shape[2:]) for view in made)]
+    titles = ["sample", *(f"view {number}" for number in range(1, len(made) + 1))]
+    return titles, np.stack([pixels(column) for column in columns], axis=1)
+
+
+def render(path: Path, metrics: Sequence[Mapping[str, Any]]) -> None:
+    """Draws report.html from the rows of metrics.jsonl and the folder's other files; nothing without report.npz."""
+    if not (path / "report.npz").exists():
+        return
+    run = json.loads((path / "run.json").read_text())
+    evaluations = json.loads(file.read_text()) if (file := path / "evaluation.json").exists() else []
+    with np.load(path / "report.npz", allow_pickle=False) as kept:
+        arrays = dict(kept)
+    content = page.Content(
+        title=f"{run['method']['name']} on {run['data']['name']}",
+        settings=run,
+        metrics=metrics,
+        views=arrays["views"],
+        view_titles=arrays["view_titles"].tolist(),
+        embeddings=arrays["embeddings"],
+        untrained=arrays["untrained"],
+        thumbnails=arrays["thumbnails"],
+        labels=arrays.get("labels"),
+        classes=arrays["classes"].tolist() if "classes" in arrays else (),
+        evaluation=evaluations[-1]["results"] if evaluations else None,
+        notes=[*run["data"]["notes"], *run["notes"]],
+    )
+    page.write(path / "report.html", content)

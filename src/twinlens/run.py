@@ -1,0 +1,206 @@
+"""A run: one frozen value that names everything, and what a trained one gives.
+
+With `fit`, which trains it, the only file that composes stages.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from twinlens import checkpoint, discover, distributed
+from twinlens.batch import Maker
+from twinlens.data.load import load as load_data
+from twinlens.data.pictures import Pictures, Split
+from twinlens.embed import embed, to_parquet
+from twinlens.encoders import foreign
+from twinlens.encoders.contract import TokenEncoder
+from twinlens.errors import InputError, unknown
+from twinlens.evaluate.baselines import Raw
+from twinlens.evaluate.evaluation import Evaluation
+from twinlens.evaluate.protocol import standard
+from twinlens.evaluate.result import Labelled
+from twinlens.evaluate.splits import parts
+from twinlens.method import Method
+from twinlens.monitor import journal
+from twinlens.report import stored
+from twinlens.train import Training
+
+Data = str | Path | NDArray[Any]
+
+
+def _module() -> None:
+    """Stands for an encoder that was given as a module: it has no settings."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that decides what a run computes, and the folder where it lives once it is trained.
+
+    `settings` holds those of the method's, the encoder's and the views' settings that were set; all others are the
+    defaults of their signatures. `module` is the encoder itself where it was given as a module instead of by name.
+    """
+
+    data: str
+    method: str = "simclr"
+    architecture: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    training: Training = field(default_factory=Training)
+    modality: str = "image"
+    path: Path | None = None
+    module: nn.Module | None = field(default=None, repr=False, compare=False)
+
+    # What is named ---------------------------------------------------------------------------------------------------
+
+    def sections(self, size: int) -> dict[str, discover.Settings]:
+        """Every setting with its value under `method`, `encoder` and `views`; InputError for a name that none knows."""
+        targets: dict[str, Any] = {"method": discover.method(self.method), "views": discover.makers()[self.modality]}
+        targets["encoder"] = (
+            foreign.named if "/" in self.architecture else discover.encoders().get(self.architecture, _module)
+        )
+        known = {name: discover.settings(target) for name, target in targets.items()}
+        given = discover.assign(self.settings, known)
+        return {name: known[name] | ({"size": size} if name == "views" else {}) | given[name] for name in known}
+
+    def maker(self, size: int) -> Maker:
+        """What makes this run's views, the large ones with a side of `size` pixels."""
+        return discover.makers()[self.modality](**self.sections(size)["views"])
+
+    def new_encoder(self, channels: int, size: int) -> nn.Module:
+        """The encoder with the initial weights of the run's seed (a module that was given is taken as it is)."""
+        torch.manual_seed(self.training.seed)
+        if self.module is not None:
+            return foreign.wrap(self.module, torch.zeros(1, channels, size, size))
+        if "/" in self.architecture:
+            return foreign.named(self.architecture, channels, size, **self.sections(size)["encoder"])
+        if self.architecture not in discover.encoders():
+            raise unknown("encoder", self.architecture, discover.encoders())
+        return discover.encoders()[self.architecture](channels, size, **self.sections(size)["encoder"])
+
+    def new_method(self, encoder: nn.Module, size: int) -> Method:
+        """The method around an encoder, its heads with the initial weights of the run's seed."""
+        cls = discover.method(self.method)
+        if discover.encoder_kind(cls) is TokenEncoder and not isinstance(encoder, TokenEncoder):
+            raise InputError(f"{self.method} needs an encoder that gives tokens: vit instead of {self.architecture!r}.")
+        torch.manual_seed(self.training.seed)
+        return cls(encoder, **self.sections(size)["method"])
+
+    # What was trained ------------------------------------------------------------------------------------------------
+
+    @property
+    def folder(self) -> Path:
+        """The folder of a run that was started."""
+        if self.path is None:
+            raise InputError(f"this run of {self.method} has no folder yet: train it with twinlens.pretrain.")
+        return self.path
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """run.json: every setting, the versions, and what the data was."""
+        return dict(json.loads((self.folder / "run.json").read_text()))
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl."""
+        return journal.read(self.folder / "metrics.jsonl")
+
+    @property
+    def size(self) -> int:
+        """Side of a large view in pixels."""
+        return int(self.facts["views"]["size"])
+
+    @cached_property
+    def encoder(self) -> nn.Module:
+        """The trained encoder, a plain module in evaluation mode: (N, C, H, W) -> (N, D)."""
+        return self._weights("encoder.safetensors")
+
+    @cached_property
+    def untrained(self) -> nn.Module:
+        """The encoder as it was before the first step."""
+        return self._weights("untrained.safetensors")
+
+    def _weights(self, name: str) -> nn.Module:
+        path = self.folder / name
+        if not path.exists():
+            raise InputError(f"{self.folder} holds no {name}: the run was not finished; continue it with --resume.")
+        encoder = self.new_encoder(self.facts["data"]["channels"], self.size)
+        encoder.load_state_dict(checkpoint.read(path)[0])
+        return encoder.to(distributed.device()).eval()
+
+    def read(self, data: Data) -> Split:
+        """Data as this run's encoder takes it, with as many channels as it was trained on."""
+        split, channels = load_data(data, size=self.size), self.facts["data"]["channels"]
+        test = split.test and split.test.with_channels(channels)
+        return replace(split, train=split.train.with_channels(channels), test=test)
+
+    def embeddings(self, samples: Pictures, encoder: nn.Module | None = None) -> torch.Tensor:
+        """What the encoder (or another one) gives for each sample: (N, D) float32."""
+        return embed(encoder or self.encoder, samples, self.maker(self.size), device=distributed.device())
+
+    def embed(self, data: Data) -> NDArray[np.float32]:
+        """The embeddings of all samples of `data`, the training part first where it is split: (N, D) float32."""
+        split = self.read(data)
+        every = [split.train, split.test] if split.test else [split.train]
+        return torch.cat([self.embeddings(part) for part in every]).numpy()
+
+    def embed_to(self, data: Data, path: str | Path) -> tuple[int, int]:
+        """Writes the embeddings of all samples of `data` to a Parquet file (`twinlens.embed`); returns (N, D)."""
+        split = self.read(data)
+        named = {"train": split.train} | ({"test": split.test} if split.test else {})
+        return to_parquet(Path(path), self.encoder, named, self.maker(self.size), device=distributed.device())
+
+    def evaluate(self, data: Data, *, seed: int = 0) -> Evaluation:
+        """How good the frozen encoder is on labelled data, beside the raw input and the encoder before training.
+
+        kNN, a linear probe and few-label probes, each with a 95 % interval. Data without a test part of its own is
+        split 80 : 20 within each class. The table is also written to evaluation.json and report.html.
+        """
+        train, test = parts(self.read(data), seed=seed)
+        assert train.labels is not None and test.labels is not None
+        encoders = {"": self.encoder, "raw input": Raw(), "untrained encoder": self.untrained}
+        tables = {}
+        for name, encoder in encoders.items():
+            learn = Labelled(self.embeddings(train, encoder), train.labels)
+            tables[name] = standard(learn, Labelled(self.embeddings(test, encoder), test.labels), seed=seed)
+        trained = tables.pop("")
+        rows = [row.beside({name: table[i] for name, table in tables.items()}) for i, row in enumerate(trained)]
+        evaluation = Evaluation(
+            str(data) if isinstance(data, str | Path) else train.name, train.fingerprint, tuple(rows)
+        )
+        evaluation.save(self.folder / "evaluation.json")
+        stored.render(self.folder, self.metrics)
+        return evaluation
+
+
+def load(path: str | Path, *, encoder: nn.Module | None = None) -> Run:
+    """The run in a folder. `encoder` is needed only where the run was trained with a module instead of a name."""
+    path = Path(path)
+    if not (path / "run.json").is_file():
+        raise InputError(f"{path} is not a run folder: it holds no run.json; twinlens pretrain writes one.")
+    facts = json.loads((path / "run.json").read_text())
+    if facts["encoder"]["name"].startswith("module:") and encoder is None:
+        raise InputError(
+            f"the encoder of {path} was given as a module ({facts['encoder']['name']}): load it with encoder= set to "
+            f"one like it."
+        )
+    settings = {
+        key: value for name in ("method", "encoder", "views") for key, value in facts[name].items() if key != "name"
+    }
+    settings.pop("pretrained", None)  # the run's own weights take the place of published ones
+    return Run(
+        data=facts["data"]["given"],
+        method=facts["method"]["name"],
+        architecture=facts["encoder"]["name"],
+        settings=settings,
+        training=Training(**facts["training"]),
+        path=path,
+        modality=facts["data"]["modality"],
+        module=encoder,
+    )

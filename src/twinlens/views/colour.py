@@ -1,0 +1,68 @@
+"""Colour changes as one 3x3 matrix and one bias for each picture.
+
+Chroma is a plane: saturation scales it, hue turns it, grey is saturation 0. In YIQ each is linear, the form that NVIDIA
+DALI's color_twist uses too, where hue by way of HSV is not. With luma w, L = 1 w^T and Q the quarter turn of the plane,
+all in RGB, brightness b, contrast c, saturation s and hue h compose, in this order, to
+
+    x -> c b (L + s cos(h) (I - L) + s sin(h) Q) x + (1 - c) b mean(w^T x)
+
+since L, I - L and Q map grey to grey or to nothing. There is one clamp, at the end; Pillow clamps after each operation.
+"""
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_LUMA = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64)  # ITU-R BT.601, as Pillow's convert("L")
+_IQ = torch.tensor([[0.74, 0, -0.27], [0.48, 0, 0.41]], dtype=torch.float64)  # of (R - Y, G - Y, B - Y), 47 CFR 73.682
+
+
+def _chroma_maps() -> tuple[Tensor, Tensor, Tensor]:
+    """L, I - L and Q, each (3, 3); Q turns from red towards yellow, as a rising hue does."""
+    identity = torch.eye(3, dtype=torch.float64)
+    grey = _LUMA.expand(3, 3)
+    to_yiq = torch.cat((_LUMA[None], _IQ @ (identity - grey)))
+    turn = torch.tensor([[0, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=torch.float64)
+    return grey.float(), (identity - grey).float(), (to_yiq.inverse() @ turn @ to_yiq).float()
+
+
+_GREY, _CHROMA, _TURNED = _chroma_maps()
+_SCALE, _CENTRE = 4 / 255, -2.0
+"""Grey levels to the range of a view: (x / 255 - 0.5) / 0.25, near zero mean and unit deviation for photographs (a
+quarter of the range is the deviation of CIFAR-10 and of ImageNet) whatever the data set, and 0 is middle grey."""
+
+
+def recolour(x: Tensor, colour: Tensor, out: Tensor) -> None:
+    """Pictures (N, C, H, W) in grey levels [0, 255] -> `out`, the same shape in [-2, 2].
+
+    `colour` (N, 4) is brightness, contrast and saturation, factors as in Pillow's ImageEnhance, and hue in turns.
+    Pictures of one channel have no chroma: of the matrix c b is left.
+    """
+    channels = x.shape[1]
+    brightness, contrast, saturation, hue = colour.unbind(1)
+    level = x.mean(3).mean(2)  # (N, C); in two steps, as a single large sum would be split differently for N = 1
+    matrix = torch.ones_like(x[:, :1, :1, 0])  # (N, 1, 1)
+    if channels == 3:
+        angle = 2 * math.pi * hue
+        real, imaginary = (saturation * angle.cos())[:, None, None], (saturation * angle.sin())[:, None, None]
+        grey, chroma, turned = (part.to(x.device) for part in (_GREY, _CHROMA, _TURNED))
+        matrix = grey + real * chroma + imaginary * turned  # (N, 3, 3)
+        level = (level * grey[0]).sum(1, keepdim=True)
+    gain = (_SCALE * brightness)[:, None]
+    bias = gain * (1 - contrast)[:, None] * level + _CENTRE
+    matrix = (gain * contrast[:, None])[..., None] * matrix
+    torch.baddbmm(bias[..., None], matrix, x.flatten(2), out=out.flatten(2)).clamp_(-2, 2)
+
+
+def solarize(x: Tensor, chosen: Tensor) -> Tensor:
+    """Inverts what is brighter than middle grey in the `chosen` (N,) pictures (N, C, H, W) of [-2, 2]."""
+    return torch.where(chosen[:, None, None, None], -x.abs(), x)
+
+
+def pixels(view: Tensor) -> NDArray[np.uint8]:
+    """A view (N, C, H, W) in [-2, 2] as a picture again: (N, H, W, C) in grey levels."""
+    levels = ((view - _CENTRE) / _SCALE).round().clamp(0, 255)
+    return levels.byte().permute(0, 2, 3, 1).cpu().numpy()

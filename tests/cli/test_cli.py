@@ -1,0 +1,170 @@
+"""The command as a newcomer meets it; bad input gets one sentence, exit status 2 and leaves nothing behind."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from twinlens import discover
+from twinlens.cli.main import run, verbs
+
+FAST = ["--epochs", "1", "--batch", "16", "--hidden", "16", "--dim", "8", "--width", "16"]
+
+
+def pictures(folder: Path, count: int, size: int = 16) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(0)
+    for number in range(count):
+        Image.fromarray(noise.integers(0, 256, (size, size, 3), dtype=np.uint8)).save(folder / f"{number}.jpg")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TWINLENS_CACHE", str(tmp_path / "cache"))
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The sentence a bad command line is answered with."""
+    capsys.readouterr()
+    assert run(list(arguments)) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert said[-1].startswith("twinlens: ") and "Traceback" not in "".join(said)
+    return said[-1]
+
+
+def test_pretrain_evaluate_embed_over_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("cats", "dogs"):
+        pictures(tmp_path / "data" / name, 30)
+    data, out = str(tmp_path / "data"), str(tmp_path / "run")
+    assert run(["pretrain", data, "--out", out, *FAST]) == 0
+    assert run(["evaluate", out, data]) == 0
+    table = capsys.readouterr().out
+    assert all(word in table for word in ("knn", "linear probe", "raw input", "untrained encoder"))
+    parquet = tmp_path / "e.parquet"
+    assert run(["embed", out, data, "--out", str(parquet)]) == 0
+    rows = pq.read_table(parquet)
+    assert rows.num_rows == 60 and set(rows["label"].to_pylist()) == {"cats", "dogs"}
+    assert Path(rows["name"].to_pylist()[0]).suffix == ".jpg"
+
+
+def test_list_and_show_name_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list"]) == 0
+    listed = capsys.readouterr().out
+    for name in [*discover.methods(), *discover.encoders(), "fashion-mnist"]:
+        assert name in listed
+    for name, cls in discover.methods().items():
+        assert run(["show", name]) == 0
+        shown = capsys.readouterr().out
+        assert "arXiv" in shown and all(f"--{setting} " in shown for setting in discover.settings(cls))
+
+
+def test_help_comes_from_the_signatures(capsys: pytest.CaptureFixture[str]) -> None:
+    for method, cls in discover.methods().items():
+        with pytest.raises(SystemExit) as ended:
+            run(["pretrain", "--method", method, "--help"])
+        assert ended.value.code == 0
+        shown = capsys.readouterr().out
+        assert all(f"--{setting}" in shown for setting in discover.settings(cls))
+    assert "section" in shown  # where a default comes from
+
+
+def test_every_verb_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in verbs():
+        with pytest.raises(SystemExit) as ended:
+            run([verb, "--help"])
+        assert ended.value.code == 0
+        assert f"twinlens {verb}" in capsys.readouterr().out
+    assert run([]) == 2 and "usage" in capsys.readouterr().out
+
+
+def test_the_module_and_the_command_are_one() -> None:
+    done = subprocess.run([sys.executable, "-m", "twinlens", "--version"], capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"twinlens \d+\.\d+\.\d+\n", done.stdout)
+
+
+def test_unknown_verb_option_and_value(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "did you mean pretrain" in refused(capsys, "pretran")
+    for wrong in (["--epoch_count", "3"], ["--epochs", "many"], ["--optimizer", "adam"]):
+        said = refused(capsys, "pretrain", "digits", *wrong)
+        assert wrong[0].strip("-") in said or wrong[1] in said
+
+
+def test_missing_path_empty_folder_one_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    said = refused(capsys, "pretrain", str(tmp_path / "nowhere"), "--out", str(out))
+    assert "nowhere" in said
+    (tmp_path / "empty").mkdir()
+    assert "empty" in refused(capsys, "pretrain", str(tmp_path / "empty"), "--out", str(out))
+    assert "one" in refused(capsys, "pretrain", str(pictures(tmp_path / "one", 1)), "--out", str(out))
+    assert not out.exists()
+
+
+def test_broken_pictures_are_skipped_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = pictures(tmp_path / "data", 120)
+    whole = (folder / "3.jpg").read_bytes()
+    (folder / "3.jpg").write_bytes(whole[: len(whole) // 2])
+    assert run(["pretrain", str(folder), "--out", str(tmp_path / "run"), *FAST]) == 0
+    assert "3.jpg" in (tmp_path / "run" / "report.html").read_text()
+    for number in range(4, 20):
+        (folder / f"{number}.jpg").write_text("not a picture")
+    said = refused(capsys, "pretrain", str(folder), "--out", str(tmp_path / "two"), *FAST)
+    assert "17" in said and "of 120" in said
+    assert not (tmp_path / "two").exists()
+
+
+@pytest.mark.parametrize(
+    ("array", "word"),
+    [
+        (np.zeros((10, 4), np.uint8), "shape"),
+        (np.zeros((10, 4, 4, 7), np.uint8), "shape"),
+        (np.zeros((10, 4, 4), np.complex64), "complex64"),
+        (np.full((10, 4, 4), np.nan, np.float32), "NaN"),
+        (np.full((10, 4, 4), 7.0, np.float32), "7"),
+        (np.array([{}] * 10), "object"),
+    ],
+)
+def test_arrays_that_are_no_pictures(
+    array: np.ndarray, word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "a.npy", array, allow_pickle=array.dtype == object)
+    said = refused(capsys, "pretrain", str(tmp_path / "a.npy"), "--out", str(tmp_path / "run"))
+    assert word.lower() in said.lower() and not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_cut_short_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "run")
+    assert run(["pretrain", str(pictures(tmp_path / "data", 40)), "--out", out, *FAST]) == 0
+    (newest,) = (tmp_path / "run" / "checkpoints").iterdir()
+    newest.write_bytes(newest.read_bytes()[:1000])
+    said = refused(capsys, "pretrain", str(tmp_path / "data"), "--out", out, "--resume", *FAST)
+    assert newest.name in said and "delete it" in said
+    weights = tmp_path / "run" / "encoder.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    assert "encoder.safetensors" in refused(capsys, "embed", out, str(tmp_path / "data"), "--out", "x.parquet")
+
+
+def test_a_disk_that_fills_leaves_no_half_made_run(tmp_path: Path) -> None:
+    """The limit on a file's size stands for the disk's: every write beyond 100 kB fails, as it would there."""
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "from twinlens.cli.main import run;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); sys.exit(run(sys.argv[1:]))"
+    )
+    wide = ["--epochs", "1", "--batch", "128", "--hidden", "512", "--out", str(tmp_path / "run")]
+    done = subprocess.run([sys.executable, "-c", code, "pretrain", "digits", *wide], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert re.search(r"twinlens: the disk under .* is full", done.stderr) and "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_evaluate_without_labels_or_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "is not a run folder" in refused(capsys, "evaluate", str(tmp_path), "digits")
+    data, out = str(pictures(tmp_path / "data", 40)), str(tmp_path / "run")
+    assert run(["pretrain", data, "--out", out, *FAST]) == 0
+    assert "no labels" in refused(capsys, "evaluate", out, data)

@@ -1,0 +1,72 @@
+"""What a step sees depends on (seed, step) alone."""
+
+import torch
+from support import Noise, Shaken, build, feed
+
+from twinlens.embed import embed, to_parquet
+from twinlens.methods.simclr import SimCLR
+
+
+def test_an_epoch_holds_every_sample_once_but_for_the_incomplete_batch() -> None:
+    data = feed(SimCLR, samples=30, batch=12)
+    assert data.steps == 2
+    epochs = [torch.cat([data.index(step) for step in (first, first + 1)]).tolist() for first in (0, 2)]
+    assert all(len(set(epoch)) == 24 for epoch in epochs)
+    assert epochs[0] != epochs[1]
+
+
+def test_micro_batches_hold_what_the_whole_batch_holds() -> None:
+    (whole,), (parts,) = feed(SimCLR).run(3, 4), feed(SimCLR, micro_batches=5).run(3, 4)
+    (one,), many = [chunk() for chunk in whole], [chunk() for chunk in parts]
+    assert torch.equal(one.index, torch.cat([batch.index for batch in many]))
+    assert torch.equal(one.key, torch.cat([batch.key for batch in many]))
+    for number, view in enumerate(one.views):
+        assert torch.equal(view, torch.cat([batch.views[number] for batch in many]))
+
+
+def test_starting_in_the_middle_gives_the_same_batches() -> None:
+    straight = [chunks[0]().views[0] for chunks in feed(SimCLR).run(0, 5)]
+    late = [chunks[0]().views[0] for chunks in feed(SimCLR).run(3, 5)]
+    assert all(torch.equal(a, b) for a, b in zip(straight[3:], late, strict=True))
+
+
+def test_a_chunk_can_be_made_again_and_its_views_differ() -> None:
+    (chunks,) = feed(SimCLR).run(0, 1)
+    first, again = chunks[0](), chunks[0]()
+    assert torch.equal(first.views[0], again.views[0])
+    assert not torch.equal(first.views[0], first.views[1])
+
+
+def test_views_of_a_sample_differ_between_epochs_and_from_the_methods_own_draws() -> None:
+    data = feed(SimCLR, samples=12, batch=12)
+    batches = [chunks[0]() for chunks in data.run(0, 2)]
+    keys = [dict(zip(batch.index.tolist(), batch.key.tolist(), strict=True)) for batch in batches]
+    assert all(keys[0][sample] != keys[1][sample] for sample in keys[0])
+
+
+def test_embeddings_are_in_order_in_evaluation_mode_and_leave_the_mode_alone() -> None:
+    encoder = build(SimCLR).encoder
+    samples, device = Noise(10), torch.device("cpu")
+    encoder.train()
+    all_at_once = embed(encoder, samples, Shaken(), device=device)
+    assert encoder.training and all_at_once.shape == (10, 16)
+    some = embed(encoder, samples, Shaken(), device=device, index=torch.tensor([7, 2]))
+    torch.testing.assert_close(some, all_at_once[[7, 2]])
+
+
+def test_parquet_holds_the_embeddings_in_row_groups(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    import pyarrow.parquet as pq
+
+    encoder, device = build(SimCLR).encoder, torch.device("cpu")
+    train, test = Noise(10), Noise(3, seed=1)
+    train.names = [f"{i}.png" for i in range(10)]
+    path = tmp_path / "new" / "e.parquet"
+    parts = {"train": train}
+    assert to_parquet(path, encoder, parts, Shaken(), device=device, rows=4) == (10, 16)
+    table = pq.read_table(path)
+    assert table.column_names == ["part", "index", "name", "embedding"]
+    assert table["name"].to_pylist()[9] == "9.png"
+    expected = embed(encoder, train, Shaken(), device=device)
+    torch.testing.assert_close(torch.tensor(table["embedding"].to_pylist()), expected)
+    assert [file.name for file in path.parent.iterdir()] == ["e.parquet"]
+    assert to_parquet(path, encoder, {"test": test}, Shaken(), device=device)[0] == 3

@@ -1,0 +1,190 @@
+"""A whole run on real pictures, small: what its folder holds, that it resumes to the same weights, what it refuses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import twinlens as tl
+from twinlens import discover
+from twinlens.checkpoint import read
+from twinlens.encoders.foreign import named
+from twinlens.errors import InputError
+from twinlens.train import Training
+
+SMALL = {"epochs": 1, "batch": 128, "hidden": 32, "dim": 16, "width": 16}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tl.Run:
+    return tl.pretrain("digits", out=tmp_path_factory.mktemp("runs") / "digits", **SMALL)
+
+
+def test_the_folder_holds_everything(run: tl.Run) -> None:
+    names = {path.name for path in run.folder.iterdir()}
+    wanted = {"run.json", "encoder.safetensors", "untrained.safetensors", "metrics.jsonl", "report.html", "checkpoints"}
+    assert wanted <= names
+    facts = json.loads((run.folder / "run.json").read_text())
+    assert facts["method"] == {"name": "simclr", "hidden": 32, "dim": 16, "temperature": 0.1}
+    assert facts["training"]["batch"] == 128 and facts["views"]["size"] == 8 and facts["data"]["fingerprint"]
+    rows = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["progress"] == 1 and {"spread", "rank", "knn"} <= rows[-1].keys()
+
+
+def test_a_loaded_run_is_the_same_run(run: tl.Run) -> None:
+    loaded = tl.load(run.folder)
+    vectors = run.embed("digits")
+    assert vectors.shape == (1797, 64) and vectors.dtype == np.float32
+    assert np.array_equal(vectors, loaded.embed("digits"))
+    assert loaded.training == run.training and loaded.method == "simclr"
+
+
+def test_training_changed_the_encoder_and_its_start_was_kept(run: tl.Run) -> None:
+    trained, untrained = run.encoder.state_dict(), run.untrained.state_dict()
+    assert trained.keys() == untrained.keys()
+    assert not torch.equal(trained["layers.0.0.weight"], untrained["layers.0.0.weight"])
+    fresh = run.new_encoder(1, 8).state_dict()
+    assert all(torch.equal(fresh[name], untrained[name]) for name in fresh)
+
+
+def test_evaluation_stands_beside_its_baselines(run: tl.Run) -> None:
+    found = run.evaluate("digits")
+    assert [result.name for result in found.results][:2] == ["knn", "linear probe"]
+    assert set(found["knn"].baselines) == {"raw input", "untrained encoder"}
+    assert found["knn"].interval[0] <= found["knn"].value <= found["knn"].interval[1]
+    assert "raw input" in str(found) and "knn" in str(found)
+    kept = json.loads((run.folder / "evaluation.json").read_text())
+    assert len(kept) == 1 and kept[0]["results"][0]["value"] == found["knn"].value
+    assert "untrained encoder" in (run.folder / "report.html").read_text()
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(run: tl.Run, tmp_path: Path) -> None:
+    again = tl.pretrain("digits", out=tmp_path / "again", **SMALL)
+    other = tl.pretrain("digits", out=tmp_path / "other", **{**SMALL, "seed": 1})
+    weights = [one.encoder.state_dict()["layers.0.0.weight"] for one in (run, again, other)]
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+def test_killed_and_resumed_it_ends_with_the_same_weights(tmp_path: Path) -> None:
+    arguments = [
+        "pretrain",
+        "digits",
+        "--epochs",
+        "12",
+        "--batch",
+        "128",
+        "--hidden",
+        "32",
+        "--dim",
+        "16",
+        "--width",
+        "16",
+        "--save_every",
+        "0",
+    ]
+    command = [sys.executable, "-m", "twinlens", *arguments, "--out"]
+    environment = os.environ | {"OMP_NUM_THREADS": "2"}
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    subprocess.run([*command, str(whole)], check=True, capture_output=True, env=environment)
+    process = subprocess.Popen([*command, str(cut)], stderr=subprocess.DEVNULL, env=environment)
+    until = time.monotonic() + 120
+    while len(list((cut / "checkpoints").glob("*.safetensors"))) < 2 and time.monotonic() < until:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (cut / "encoder.safetensors").exists()
+    subprocess.run([*command, str(cut), "--resume"], check=True, capture_output=True, env=environment)
+    (first, _), (second, _) = read(whole / "encoder.safetensors"), read(cut / "encoder.safetensors")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    steps = [json.loads(line)["step"] for line in (cut / "metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(set(steps)) and steps[-1] == 12 * 10
+
+
+def test_every_method_runs_through(tmp_path: Path) -> None:
+    for name, cls in discover.methods().items():
+        settings = {key: min(value, 16) for key, value in discover.settings(cls).items() if type(value) is int}
+        extra = {"depth": 1, "heads": 2} if discover.encoder_kind(cls) is not nn.Module else {}
+        done = tl.pretrain("digits", name, out=tmp_path / name, epochs=1, batch=256, width=16, **settings, **extra)
+        assert np.isfinite(done.embed("digits")).all(), name
+
+
+def test_any_module_is_an_encoder(tmp_path: Path) -> None:
+    def module() -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 12))
+
+    run = tl.pretrain("digits", encoder=module(), out=tmp_path / "r", epochs=1, batch=128, hidden=16, dim=8)
+    assert run.encoder(torch.zeros(2, 1, 8, 8)).shape == (2, 12)
+    with pytest.raises(InputError, match="given as a module"):
+        tl.load(run.folder)
+    assert np.array_equal(tl.load(run.folder, encoder=module()).embed("digits"), run.embed("digits"))
+
+
+def test_arrays_and_labels_for_watching(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (200, 12, 12, 3), dtype=np.uint8)
+    run = tl.pretrain(pictures, out=tmp_path / "r", labels=np.arange(200) % 2, **{**SMALL, "batch": 64})
+    assert run.embed(pictures).shape == (200, 64)
+    assert "knn" in (run.folder / "metrics.jsonl").read_text()
+
+
+def test_grey_pictures_fit_an_encoder_of_colour_and_the_other_way_round(run: tl.Run) -> None:
+    colour = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
+    assert run.embed(colour).shape == (20, 64)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "simclrr"}, "unknown method 'simclrr': did you mean simclr"),
+        ({"encoder": "resnet81"}, "unknown encoder 'resnet81': did you mean resnet18"),
+        ({"temperatur": 0.1}, "unknown setting 'temperatur': did you mean temperature"),
+        ({"batch": 5000}, r"batch of 5000 is larger than the 1294 samples.*--batch"),
+        ({"method": "mae", "encoder": "small"}, "mae needs an encoder that gives tokens"),
+        ({"batch": 8, "micro_batches": 8}, "too small for 8 parts"),
+    ],
+)
+def test_bad_settings_are_refused_before_a_folder_is_made(
+    settings: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        tl.pretrain("digits", out=tmp_path / "r", **settings)  # type: ignore[arg-type]
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_run_that_exists_is_neither_overwritten_nor_resumed_as_another(run: tl.Run) -> None:
+    with pytest.raises(InputError, match=r"exists: continue it with --resume"):
+        tl.pretrain("digits", out=run.folder, **SMALL)
+    with pytest.raises(InputError, match=r"started with training batch = 128, not 64"):
+        tl.pretrain("digits", out=run.folder, resume=True, **{**SMALL, "batch": 64})
+    with pytest.raises(InputError, match=r"started with data"):
+        tl.pretrain(np.zeros((1797, 8, 8), np.uint8), out=run.folder, resume=True, **SMALL)
+    assert (run.folder / "encoder.safetensors").exists()
+
+
+def test_divergence_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"the loss became .*--rate"):
+        tl.pretrain("digits", "vicreg", out=tmp_path / "r", optimizer="sgd", rate=1e30, **{**SMALL, "dim": 16})
+    assert not (tmp_path / "r").exists()
+
+
+def test_settings_have_one_owner_each() -> None:
+    views = discover.settings(discover.makers()["image"])
+    for method in discover.methods().values():
+        for factory in [*discover.encoders().values(), named]:
+            groups = [discover.settings(method), discover.settings(factory), views, vars(Training())]
+            names = [name for group in groups for name in group]
+            assert len(names) == len(set(names)), f"{method.__name__}, {factory.__name__}: {sorted(names)}"
+
+
+def test_public_names_are_these_and_importing_them_is_lazy() -> None:
+    assert tl.__all__ == ["Batch", "InputError", "Maker", "Method", "Run", "Samples", "Views", "load", "pretrain"]
+    assert all(getattr(tl, name) is not None for name in tl.__all__)
+    code = "import sys, twinlens; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
