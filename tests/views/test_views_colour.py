@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
-from twinlens.views.colour import recolour, solarize
+from twinlens.views.colour import colour_map, recolour, solarize
 
 
 def pictures(count, low=0, high=256, channels=3, side=12, seed=0):
@@ -17,7 +17,8 @@ def recoloured(x, brightness=1.0, contrast=1.0, saturation=1.0, hue=0.0):
     """(N, H, W, C) uint8 -> (N, H, W, C) float64 grey levels."""
     planes = x.permute(0, 3, 1, 2).float()
     out = torch.empty_like(planes, memory_format=torch.contiguous_format)
-    recolour(planes, torch.tensor([brightness, contrast, saturation, hue]).expand(len(x), 4), out)
+    colour = torch.tensor([brightness, contrast, saturation, hue]).expand(len(x), 4)
+    recolour(planes, *colour_map(colour, x.shape[3]), out)
     return (out.permute(0, 2, 3, 1).double().numpy() * 0.25 + 0.5) * 255
 
 

@@ -7,7 +7,8 @@ from PIL import Image, ImageFilter
 from scipy import ndimage, stats
 
 from twinlens.random import keys, uniform
-from twinlens.views.resample import DRAWS, axis_maps, central_box, gaussian, random_box, resize
+from twinlens.views.resample import DRAWS, _tiling, central_box, gaussian, locate, random_box
+from twinlens.views.resample import resize as resize_at
 
 WHOLE = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
 UP = torch.tensor([False])
@@ -22,6 +23,11 @@ def pictures(count, side, channels, seed=0):
     noise = torch.from_numpy(np.random.default_rng(seed).integers(0, 128, (count, side, side, channels)))
     ramp = torch.linspace(0, 127, side)[:, None, None] * torch.linspace(0, 1, side)[:, None]
     return (noise + ramp).to(torch.uint8)
+
+
+def resize(pixels, box, size, flip, kernel=None):
+    reach = 0 if kernel is None else kernel.shape[1] // 2
+    return resize_at(pixels, locate(box, flip, pixels.shape[1], size, reach), size, kernel)
 
 
 def unflipped(count):
@@ -118,9 +124,11 @@ def test_a_gaussian_by_hand():
 
 
 def test_a_tile_reads_only_its_band():
-    _, weights = axis_maps(WHOLE, UP, 1024, 224, None)
-    assert weights.shape == (2, 1, 7, 32, 151)
-    torch.testing.assert_close(weights.sum(4), torch.ones(2, 1, 7, 32))
+    assert _tiling(1024, 224, 0) == (7, 32, 151)
+    assert _tiling(256, 224, 6) == (7, 32, 52)
+    assert _tiling(32, 32, 1) == (1, 32, 32)
+    places = locate(WHOLE, UP, 1024, 224)
+    assert places.first[0, 0].tolist() == [0, 143, 290, 436, 582, 728, 873]
 
 
 def uniformity(values, low, high):

@@ -35,26 +35,27 @@ _SCALE, _CENTRE = 4 / 255, -2.0
 quarter of the range is the deviation of CIFAR-10 and of ImageNet) whatever the data set, and 0 is middle grey."""
 
 
-def recolour(x: Tensor, colour: Tensor, out: Tensor) -> None:
-    """Pictures (N, C, H, W) in grey levels [0, 255] -> `out`, the same shape in [-2, 2].
+def colour_map(colour: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+    """The matrix (N, C, C) for grey levels, and the weight (N, C) of each channel's mean in the bias.
 
     `colour` (N, 4) is brightness, contrast and saturation, factors as in Pillow's ImageEnhance, and hue in turns.
     Pictures of one channel have no chroma: of the matrix c b is left.
     """
-    channels = x.shape[1]
-    brightness, contrast, saturation, hue = colour.unbind(1)
-    level = x.mean(3).mean(2)  # (N, C); in two steps, as a single large sum would be split differently for N = 1
-    matrix = torch.ones_like(x[:, :1, :1, 0])  # (N, 1, 1)
-    if channels == 3:
-        angle = 2 * math.pi * hue
-        real, imaginary = (saturation * angle.cos())[:, None, None], (saturation * angle.sin())[:, None, None]
-        grey, chroma, turned = (part.to(x.device) for part in (_GREY, _CHROMA, _TURNED))
-        matrix = grey + real * chroma + imaginary * turned  # (N, 3, 3)
-        level = (level * grey[0]).sum(1, keepdim=True)
-    gain = (_SCALE * brightness)[:, None]
-    bias = gain * (1 - contrast)[:, None] * level + _CENTRE
-    matrix = (gain * contrast[:, None])[..., None] * matrix
-    torch.baddbmm(bias[..., None], matrix, x.flatten(2), out=out.flatten(2)).clamp_(-2, 2)
+    brightness, contrast, saturation, hue = colour[..., None].unbind(1)  # (N, 1)
+    gain = _SCALE * brightness
+    if channels == 1:
+        return (gain * contrast)[..., None], gain * (1 - contrast)
+    grey, chroma, turned = (part.to(colour.device) for part in (_GREY, _CHROMA, _TURNED))
+    angle = 2 * math.pi * hue[..., None]
+    matrix = grey + saturation[..., None] * (angle.cos() * chroma + angle.sin() * turned)  # (N, 3, 3)
+    return (gain * contrast)[..., None] * matrix, gain * (1 - contrast) * grey[0]
+
+
+def recolour(x: Tensor, matrix: Tensor, weight: Tensor, out: Tensor) -> None:
+    """Pictures (N, C, H, W) in grey levels [0, 255], changed by a `colour_map` -> `out`, the same shape in [-2, 2]."""
+    level = x.mean(3).mean(2)  # (N, C), in two steps: one long sum would be split differently where N is 1
+    bias = (weight * level).sum(1).add_(_CENTRE)[:, None, None]
+    torch.baddbmm(bias, matrix, x.flatten(2), out=out.flatten(2)).clamp_(-2, 2)
 
 
 def solarize(x: Tensor, chosen: Tensor) -> Tensor:

@@ -9,13 +9,13 @@ from torch import Tensor
 from twinlens.batch import Maker, Raw, Views
 from twinlens.errors import InputError
 from twinlens.random import fold, uniform
-from twinlens.views.colour import recolour, solarize
-from twinlens.views.resample import DRAWS, central_box, gaussian, random_box, resize
+from twinlens.views.colour import colour_map, recolour, solarize
+from twinlens.views.resample import DRAWS, central_box, gaussian, locate, random_box, resize
 
 _JITTER = (0.8, 0.8, 0.8, 0.2)  # brightness, contrast, saturation, hue at strength 1 (SimCLR, appendix A)
 _SIGMA = 2 / 224  # SimCLR, appendix A: at most 2 pixels, at least a twentieth of that, in views of 224 pixels
 _WEAK_SCALE = 0.2  # He et al. 2022, "Masked autoencoders are scalable vision learners", published settings
-_WORK = {"cpu": 2**24}  # bytes in work at a time: on a processor what its caches hold, elsewhere a gigabyte
+_WORK = {"cpu": 2**22}  # bytes in work at a time: on a processor what its caches hold, elsewhere a gigabyte
 
 
 class Recipe(NamedTuple):
@@ -135,18 +135,23 @@ def draw(key: Tensor, aspect: Tensor, recipe: Recipe) -> Changes:
 
 
 def render(pixels: Tensor, changes: Changes, size: int) -> Tensor:
-    """Pictures (N, H, W, C) uint8, changed -> (N, C, size, size) in [-2, 2], in chunks that stay in the cache."""
-    samples, height, width, channels = pixels.shape
+    """Pictures (N, H, H, C) uint8, changed -> (N, C, size, size) in [-2, 2].
+
+    What is small is computed for all at once, pixels in chunks that stay in the cache.
+    """
+    samples, side, _, channels = pixels.shape
+    kernel, solarized = changes.kernel, changes.solarize
+    places = locate(changes.box, changes.flip, side, size, 0 if kernel is None else kernel.shape[1] // 2)
+    matrix, weight = colour_map(changes.colour, channels)
     view = torch.empty((samples, channels, size, size), device=pixels.device)
-    each = 16 * channels * max(height * width, size * size)  # bytes: about four float arrays are alive at a time
-    chunk = max(1, _WORK.get(pixels.device.type, 2**30) // each)
+    each = 16 * channels * max(side, size) ** 2  # bytes: about four arrays of floats are alive at a time
+    chunk = max(2, _WORK.get(pixels.device.type, 2**30) // each)
     for start in range(0, samples, chunk):
         part = slice(start, start + chunk)
-        kernel = None if changes.kernel is None else changes.kernel[part]
-        resized = resize(pixels[part], changes.box[part], size, changes.flip[part], kernel)
-        recolour(resized, changes.colour[part], out=view[part])
-        if changes.solarize is not None:
-            view[part] = solarize(view[part], changes.solarize[part])
+        resized = resize(pixels[part], places.of(part), size, None if kernel is None else kernel[part])
+        recolour(resized, matrix[part], weight[part], out=view[part])
+        if solarized is not None:
+            view[part] = solarize(view[part], solarized[part])
     return view
 
 

@@ -7,6 +7,7 @@ so large pictures are tiles of small products: at 224 pixels a third of the arit
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -52,47 +53,64 @@ def gaussian(sigma: Tensor, reach: int) -> Tensor:
     return kernel / kernel.sum(1, keepdim=True)
 
 
-def resize(pixels: Tensor, box: Tensor, size: int, flip: Tensor, kernel: Tensor | None = None) -> Tensor:
-    """The `box` (N, 4) of each picture (N, H, H, C) uint8 as (N, C, size, size) float32 grey levels in [0, 255].
+class Places(NamedTuple):
+    """Where the outputs of both axes lie in the input: P tiles of T outputs, with r more on each side for a blur."""
 
-    `flip` (N,) says which are mirrored; `kernel` (N, 2r + 1) then blurs each along both axes, its edge pixels repeated.
-    """
-    samples, _, width, channels = pixels.shape
-    (left, top), (across, down) = axis_maps(box, flip, width, size, kernel)
-    tiles, tile, taps = across.shape[1:]  # P of T outputs, of K inputs each
-    bands = _take(pixels.flatten(2), top, taps).float()  # (N, P, K, W C)
-    half = (bands.mT @ down.mT).transpose(1, 2)  # (N, W C, P, T)
-    bands = _take(half.reshape(samples, width, -1), left, taps)  # (N, P, K, C P T)
-    view: Tensor = (bands.mT @ across.mT).transpose(1, 2)  # (N, C P T, P, T)
-    view = view.reshape(samples, channels, tiles * tile, tiles * tile)
-    return view[:, :, :size, :size]
+    first: Tensor  # (2, N, P) int64, the input pixel at which a tile's band begins
+    offset: Tensor  # (2, N, P, T + 2r) centres in pixels of the band
+    support: Tensor  # (2, N, 1, 1) half the width of the triangle, in pixels
+
+    def of(self, part: slice) -> "Places":
+        """Those of a run of the samples."""
+        return Places(*(x[:, part] for x in self))
 
 
-def axis_maps(box: Tensor, flip: Tensor, length: int, size: int, kernel: Tensor | None) -> tuple[Tensor, Tensor]:
-    """A_x and A_y in tiles of T outputs that read K inputs: the first input (2, N, tiles) and A (2, N, tiles, T, K).
-
-    An axis of `length` pixels, of which `box` holds the part to see, becomes `size` pixels.
-    """
-    reach = 0 if kernel is None else kernel.shape[1] // 2
-    tiles = math.ceil(size / _TILE)
-    tile = math.ceil(size / tiles)
+def locate(box: Tensor, flip: Tensor, length: int, size: int, reach: int = 0) -> Places:
+    """For boxes (N, 4) in pictures of side `length` that become `size` pixels, mirrored where `flip` (N,) says so."""
+    tiles, tile, taps = _tiling(length, size, reach)
     outputs = torch.arange(-reach, tile + reach, device=box.device).repeat(tiles, 1)
-    outputs = (outputs + tile * torch.arange(tiles, device=box.device)[:, None]).clamp(0, size - 1)  # (tiles, T + 2r)
+    outputs = (outputs + tile * torch.arange(tiles, device=box.device)[:, None]).clamp(0, size - 1)  # repeats the edge
     mirror = torch.stack((flip, torch.zeros_like(flip)))[..., None, None]
-    place = torch.where(mirror, size - 0.5 - outputs, outputs + 0.5)  # (2, N, tiles, T + 2r)
-    low, extent = (length * box.T).reshape(2, 2, -1, 1, 1)  # of both axes, in pixels: (2, N, 1, 1)
+    place = torch.where(mirror, size - 0.5 - outputs, outputs + 0.5)  # (2, N, P, T + 2r)
+    low, extent = (length * box.T).reshape(2, 2, -1, 1, 1)  # (2, N, 1, 1)
     scale = extent / size
     support = scale.clamp_min(1)
-    centre = low + place * scale
-    most = length / size
-    taps = min(length, math.ceil((tile + 2 * reach - 1) * most + 2 * max(most, 1)))
-    first = (centre.amin(3, keepdim=True) - support + 0.5).floor().clamp(0, length - taps)  # (2, N, tiles, 1)
-    inputs = first + torch.arange(0.5, taps, device=box.device)  # (2, N, tiles, K)
-    weights = (inputs[..., None, :] - centre[..., None]).abs_().div_(-support[..., None]).add_(1).clamp_min_(0)
+    centre = low + place * scale - 0.5
+    first = (centre.amin(3, keepdim=True) - support + 1).floor().clamp(0, length - taps)
+    return Places(first.squeeze(3).long(), centre - first, support)
+
+
+def resize(pixels: Tensor, places: Places, size: int, kernel: Tensor | None = None) -> Tensor:
+    """Pictures (N, H, H, C) uint8 seen at `places` as (N, C, size, size) float32 grey levels in [0, 255].
+
+    `kernel` (N, 2r + 1), if the places were located with a reach of r, blurs each along both axes.
+    """
+    samples, height, width, channels = pixels.shape
+    tiles, tile, taps = _tiling(width, size, 0 if kernel is None else kernel.shape[1] // 2)
+    (left, top), (across, down) = places.first, _weights(places, taps, kernel, tile)
+    bands = _take(pixels.view(samples, 1, height, -1), top, taps).float()  # (N, P, K, 1, W C)
+    half = bands.squeeze(3).mT @ down.mT  # (N, P, W C, T)
+    bands = _take(half.view(samples, tiles, width, -1), left, taps)  # (N, Q, K, P, C T)
+    view: Tensor = bands.flatten(3).mT @ across.mT  # (N, Q, P C T, T)
+    view = view.unflatten(2, (tiles, channels, tile)).permute(0, 3, 2, 4, 1, 5)  # (N, C, P, T, Q, T)
+    return view.reshape(samples, channels, tiles * tile, -1)[:, :, :size, :size]
+
+
+def _tiling(length: int, size: int, reach: int) -> tuple[int, int, int]:
+    """P tiles of T outputs, each of which reads K inputs at most: where the box is the whole picture."""
+    tiles = math.ceil(size / _TILE)
+    tile = math.ceil(size / tiles)
+    scale = length / size
+    return tiles, tile, min(length, math.ceil((tile + 2 * reach - 1) * scale + 2 * max(scale, 1)))
+
+
+def _weights(places: Places, taps: int, kernel: Tensor | None, tile: int) -> Tensor:
+    """A_x and A_y by tiles: (2, N, P, T, K), whose rows sum to 1."""
+    inputs = torch.arange(taps, dtype=torch.float32, device=places.offset.device)
+    distance = (inputs - places.offset[..., None]).abs_()
+    weights = distance.div_(places.support[..., None]).neg_().add_(1).clamp_min_(0)  # (2, N, P, T + 2r, K)
     weights /= weights.sum(4, keepdim=True)
-    if kernel is not None:
-        weights = _band(kernel, tile)[:, None] @ weights
-    return first.squeeze(3).long(), weights
+    return weights if kernel is None else torch.matmul(_band(kernel, tile)[:, None], weights)
 
 
 def _band(kernel: Tensor, size: int) -> Tensor:
@@ -103,10 +121,10 @@ def _band(kernel: Tensor, size: int) -> Tensor:
 
 
 def _take(rows: Tensor, first: Tensor, count: int) -> Tensor:
-    """Runs of `count` of the rows (N, R, F), starting at `first` (N, tiles): (N, tiles, count, F)."""
-    samples, length, width = rows.shape
-    if count == length:
-        return rows[:, None].expand(-1, first.shape[1], -1, -1)
-    start = first + length * torch.arange(samples, device=rows.device)[:, None]
-    index = start[..., None] + torch.arange(count, device=rows.device)
-    return rows.flatten(0, 1).index_select(0, index.flatten()).view(samples, -1, count, width)
+    """Runs of `count` of the rows R of (N, B, R, F), from `first` (N, tiles) on: (N, tiles, count, B, F)."""
+    samples, blocks, length, width = rows.shape
+    if blocks == 1 and count == length:
+        return rows.transpose(1, 2)[:, None]
+    start = torch.arange(0, rows[..., 0].numel(), length, device=rows.device).view(samples, 1, 1, blocks)
+    run = first[..., None, None] + torch.arange(count, device=rows.device)[:, None]  # (N, tiles, count, 1)
+    return rows.flatten(0, 2).index_select(0, (start + run).flatten()).view(*run.shape[:3], blocks, width)

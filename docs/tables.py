@@ -1,0 +1,114 @@
+"""Writes the generated parts of README.md: the methods, from the code, and the figures, from benchmarks/results.
+
+python docs/tables.py           rewrite them
+python docs/tables.py --check   exit with status 1 if they are not what would be written
+"""
+
+import inspect
+import json
+import re
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+from twinlens import discover
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+RESULTS = ROOT / "benchmarks" / "results"
+COLUMNS = {
+    "knn": "kNN",
+    "10 per class": "10 labels a class",
+    "100 per class": "100 labels a class",
+    "linear probe": "linear",
+}
+
+
+def methods() -> str:
+    """A row for each method: name, what it does, where it is from."""
+    rows = ["| method | what it does | source |", "|---|---|---|"]
+    for name, cls in discover.methods().items():
+        module, text = inspect.getmodule(cls), inspect.getdoc(cls) or ""
+        title, about = (inspect.getdoc(module) or "").split("\n")[0].split(": ", 1)
+        arxiv = re.findall(r"arXiv (\d{4}\.\d{5})", text)[0]
+        authors = text.split("\n")[0].split(', "')[0]
+        rows.append(f"| `{name}` ({title}) | {about} | {authors}, arXiv {arxiv} |")
+    return "\n".join(rows)
+
+
+def figures() -> str:
+    """Fashion-MNIST's table, and a line for each other benchmark's claim."""
+    return "\n\n".join(part for part in (fashion_mnist(), claims()) if part)
+
+
+def fashion_mnist() -> str:
+    """Test accuracy of every method, the mean over seeds, beside raw pixels and the untrained encoder."""
+    path = RESULTS / "fashion_mnist.json"
+    if not path.exists():
+        return ""
+    found = json.loads(path.read_text())
+    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for row in found["rows"]:
+        groups.setdefault((row["method"], row["epochs"]), []).append(row)
+    lines = [
+        f"Fashion-MNIST, test accuracy in %, last checkpoint; two cores of {found['machine']['cpu']}, {found['date']}, "
+        f"commit {found['commit']}. Mean over seeds [lowest and highest end of their 95 % intervals]; bold where the "
+        "interval of every seed stands apart from those of raw pixels and of the same encoder untrained.",
+        "| | seeds | views | minutes | " + " | ".join(COLUMNS.values()) + " |",
+        "|---|---|---|---|" + "---|" * len(COLUMNS),
+        f"| raw pixels | | | | {' | '.join(baseline(found['rows'][:1], name, 'raw') for name in COLUMNS)} |",
+    ]
+    for encoder in dict.fromkeys(row["encoder"] for row in found["rows"]):
+        rows = [row for row in found["rows"] if row["encoder"] == encoder]
+        lines.append(
+            f"| {encoder}, untrained | | | | {' | '.join(baseline(rows, name, 'untrained') for name in COLUMNS)} |"
+        )
+    for (method, _), rows in groups.items():
+        minutes = statistics.mean(row["seconds"] for row in rows) / 60
+        facts = f"{len(rows)} | {rows[0]['views'] / 1e6:.1f} M | {minutes:.1f}"
+        lines.append(f"| {method} | {facts} | {' | '.join(cell(rows, name) for name in COLUMNS)} |")
+    return lines[0] + "\n\n" + "\n".join(lines[1:])
+
+
+def cell(rows: list[dict[str, Any]], name: str) -> str:
+    """Mean and extremes of a figure over seeds."""
+    low, high = min(row[name]["interval"][0] for row in rows), max(row[name]["interval"][1] for row in rows)
+    mean = f"{100 * statistics.mean(row[name]['value'] for row in rows):.1f}"
+    above = all(row[name]["above"] for row in rows)
+    return f"{f'**{mean}**' if above else mean} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def baseline(rows: list[dict[str, Any]], name: str, kind: str) -> str:
+    """Mean of a baseline's figure over seeds."""
+    return f"{100 * statistics.mean(row[name][kind]['value'] for row in rows):.1f}"
+
+
+def claims() -> str:
+    """The other benchmarks: claim, date, and where the rows are."""
+    lines = []
+    for path in sorted(RESULTS.glob("*.json")):
+        if path.stem != "fashion_mnist":
+            found = json.loads(path.read_text())
+            lines.append(f"- {found['claim'].rstrip('.')}: `benchmarks/results/{path.name}` ({found['date']}).")
+    return "\n".join(lines)
+
+
+def rewritten(text: str) -> str:
+    """The text with what stands between its markers made anew."""
+    for name, make in {"methods": methods, "figures": figures}.items():
+        text = re.sub(
+            rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
+            lambda found, make=make: f"{found[1]}{make()}\n{found[2]}",
+            text,
+            flags=re.DOTALL,
+        )
+    return text
+
+
+if __name__ == "__main__":
+    before = README.read_text()
+    after = rewritten(before)
+    if "--check" in sys.argv:
+        sys.exit("README.md's tables are not current: run scripts/docs" if after != before else 0)
+    README.write_text(after)
