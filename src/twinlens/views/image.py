@@ -49,8 +49,9 @@ class ImageViews(Maker):
     ones are BYOL's (Grill et al. 2020, arXiv 2006.07733, appendix B, table 6): saturation is jittered half as far; the
     second large view is rarely blurred and sometimes solarized, all others are blurred.
 
-    Raw pictures are (pixels (N, H, W, C) uint8, aspect (N,)), squashed to a square from a true width / height of
-    `aspect`; boxes are drawn in the true geometry. Views are (N, C, S, S) in [-2, 2], 0 being middle grey. A view is a
+    Raw pictures are (pixels (N, H, H, C) uint8, aspect (N,)), squashed to a square from a true width / height of
+    `aspect`; boxes are drawn in the true geometry. Views are (N, C, S, S) in [-2, 2], 0 being middle grey, in plain
+    memory order: convolutions like channels last, patches do not, so that is for the encoder to choose. A view is a
     function of its picture and key alone: on a processor to the bit, whatever the batch; on a GPU, where the size of
     the batch may choose the kernel, up to rounding.
 

@@ -89,9 +89,9 @@ def resize(pixels: Tensor, places: Places, size: int, kernel: Tensor | None = No
     tiles, tile, taps = _tiling(width, size, 0 if kernel is None else kernel.shape[1] // 2)
     (left, top), (across, down) = places.first, _weights(places, taps, kernel, tile)
     bands = _take(pixels.view(samples, 1, height, -1), top, taps).float()  # (N, P, K, 1, W C)
-    half = bands.squeeze(3).mT @ down.mT  # (N, P, W C, T)
+    half = bands.squeeze(3).mT @ down  # (N, P, W C, T)
     bands = _take(half.view(samples, tiles, width, -1), left, taps)  # (N, Q, K, P, C T)
-    view: Tensor = bands.flatten(3).mT @ across.mT  # (N, Q, P C T, T)
+    view: Tensor = bands.flatten(3).mT @ across  # (N, Q, P C T, T)
     view = view.unflatten(2, (tiles, channels, tile)).permute(0, 3, 2, 4, 1, 5)  # (N, C, P, T, Q, T)
     return view.reshape(samples, channels, tiles * tile, -1)[:, :, :size, :size]
 
@@ -105,12 +105,12 @@ def _tiling(length: int, size: int, reach: int) -> tuple[int, int, int]:
 
 
 def _weights(places: Places, taps: int, kernel: Tensor | None, tile: int) -> Tensor:
-    """A_x and A_y by tiles: (2, N, P, T, K), whose rows sum to 1."""
-    inputs = torch.arange(taps, dtype=torch.float32, device=places.offset.device)
-    distance = (inputs - places.offset[..., None]).abs_()
-    weights = distance.div_(places.support[..., None]).neg_().add_(1).clamp_min_(0)  # (2, N, P, T + 2r, K)
-    weights /= weights.sum(4, keepdim=True)
-    return weights if kernel is None else torch.matmul(_band(kernel, tile)[:, None], weights)
+    """A_x^T and A_y^T by tiles: (2, N, P, K, T), whose columns sum to 1."""
+    inputs = torch.arange(taps, dtype=torch.float32, device=places.offset.device)[:, None]
+    distance = (inputs - places.offset[..., None, :]).abs_()
+    weights = distance.div_(places.support[..., None]).neg_().add_(1).clamp_min_(0)  # (2, N, P, K, T + 2r)
+    weights /= weights.sum(3, keepdim=True)
+    return weights if kernel is None else torch.matmul(weights, _band(kernel, tile)[:, None].mT)
 
 
 def _band(kernel: Tensor, size: int) -> Tensor:
