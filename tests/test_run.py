@@ -42,7 +42,7 @@ def test_the_folder_holds_everything(run: tl.Run) -> None:
 def test_a_loaded_run_is_the_same_run(run: tl.Run) -> None:
     loaded = tl.load(run.folder)
     vectors = run.embed("digits")
-    assert vectors.shape == (1797, 64) and vectors.dtype == np.float32
+    assert vectors.shape == (1797, 256) and vectors.dtype == np.float32
     assert np.array_equal(vectors, loaded.embed("digits"))
     assert loaded.training == run.training and loaded.method == "simclr"
 
@@ -130,13 +130,13 @@ def test_any_module_is_an_encoder(tmp_path: Path) -> None:
 def test_arrays_and_labels_for_watching(tmp_path: Path) -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (200, 12, 12, 3), dtype=np.uint8)
     run = tl.pretrain(pictures, out=tmp_path / "r", labels=np.arange(200) % 2, **{**SMALL, "batch": 64})
-    assert run.embed(pictures).shape == (200, 64)
+    assert run.embed(pictures).shape == (200, 256)
     assert "knn" in (run.folder / "metrics.jsonl").read_text()
 
 
 def test_grey_pictures_fit_an_encoder_of_colour_and_the_other_way_round(run: tl.Run) -> None:
     colour = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
-    assert run.embed(colour).shape == (20, 64)
+    assert run.embed(colour).shape == (20, 256)
 
 
 @pytest.mark.parametrize(

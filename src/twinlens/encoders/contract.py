@@ -14,10 +14,12 @@ from twinlens.errors import InputError
 class TokenEncoder(Protocol):
     """An encoder that also gives parts of a sample. A method asks for one by annotating its argument with this class.
 
-    `grid` holds the rows and columns of tokens, T in all; `patch_dim` is P, the numbers in the patch under a token.
+    `grid` holds the rows and columns of tokens, T in all; `patch_dim` is P, the numbers in the patch under a token;
+    `width` is that of a token, D' below.
     """
 
     dim: int
+    width: int
     grid: tuple[int, int]
     patch_dim: int
 
@@ -25,7 +27,7 @@ class TokenEncoder(Protocol):
         """(N, C, H, W) -> (N, D)."""
 
     def tokens(self, view: Tensor, keep: Tensor | None = None) -> Tensor:
-        """(N, C, H, W) -> (N, T, D); with `keep` (N, K), only those tokens are computed: (N, K, D)."""
+        """(N, C, H, W) -> (N, T, D'); with `keep` (N, K), only those tokens are computed: (N, K, D')."""
 
     def patchify(self, view: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, T, P), the pixels under each token."""

@@ -1,12 +1,16 @@
 """A small residual network that trains in minutes on a processor without an accelerator.
 
-Chosen by measurement on Fashion-MNIST: after equally many steps of SimCLR, designs of 7 to 11 MFLOP were equally good
-(one seed each), so this is the fastest of them. Its stem goes to about 7 x 7 positions at once, as a ViT does, but with
-windows that overlap; a stage at 14 x 14 in between cost a sixth to a quarter of the speed.
+Chosen by measurement on Fashion-MNIST, each with one seed. Its stem goes to about 7 x 7 positions at once, as a ViT does,
+but with windows that overlap; a stage at 14 x 14 in between cost a sixth to a quarter of the speed and gained nothing.
+The embedding keeps a grid of 4 x 4 positions instead of their mean: small pictures are mostly aligned, and after 200,000
+views of SimCLR nearest neighbours were right in 86.3 % of cases with 4 x 4, 85.9 % with 2 x 2 and 83.8 % with the mean.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+_GRID = 4
 
 
 def _layer(channels: int, out: int, kernel: int, stride: int = 1) -> nn.Sequential:
@@ -27,7 +31,7 @@ class _Residual(nn.Module):
 
 
 class Small(nn.Module):
-    """A strided stem, a residual layer, half the resolution, four times the width, and the mean over pixels."""
+    """A strided stem, a residual layer, half the resolution, and a few features at each place of a 4 x 4 grid."""
 
     def __init__(self, channels: int, stride: int, width: int) -> None:
         super().__init__()
@@ -35,16 +39,16 @@ class Small(nn.Module):
             _layer(channels, width, max(3, 2 * stride - 1), stride),  # (N, width, about 7 to 13, the same)
             _Residual(width),
             _layer(width, 2 * width, 3, 2),
-            _layer(2 * width, 4 * width, 1),
+            _layer(2 * width, width, 1),
         )
-        self.dim = 4 * width
+        self.dim = _GRID**2 * width
 
     def forward(self, view: Tensor) -> Tensor:
         """`view` (N, C, H, W) -> (N, D)."""
         # Channels last: batch norm then runs along memory, several times as fast on a processor. `contiguous` would see
         # nothing to do in a view of one channel; `to` changes its strides, which decide the layout of all that follows.
-        features: Tensor = self.layers(view.to(memory_format=torch.channels_last))  # (N, D, H', W')
-        return features.mean(dim=(2, 3))
+        features = self.layers(view.to(memory_format=torch.channels_last))  # (N, width, H', W')
+        return F.adaptive_avg_pool2d(features, _GRID).flatten(1)
 
 
 def _stride(size: int) -> int:
@@ -52,13 +56,13 @@ def _stride(size: int) -> int:
     return max((2**i for i in range(size.bit_length()) if 7 * 2**i <= size), default=1)
 
 
-def small(channels: int, size: int, *, width: int = 64) -> Small:
-    """A network for processors: D = 4 * `width`.
+def small(channels: int, size: int, *, width: int = 48) -> Small:
+    """A small residual network that keeps a 4 x 4 grid of features, D = 16 * `width`: for processors without a GPU.
 
     Args:
         channels: Channels of a view.
         size: Height and width of a view, in pixels.
-        width: Channels after the stem, best a multiple of 16. The default is the width that was measured: 7.3 MFLOP
-            for a view of 28 x 28.
+        width: Channels after the stem, best a multiple of 16. With equal time of two cores, 32, 48 and 64 did equally
+            well (guessed from one seed); the default takes 3.7 MFLOP for a view of 28 x 28.
     """
     return Small(channels, _stride(size), width)

@@ -7,7 +7,7 @@ from twinlens.errors import InputError
 
 
 class ViT(nn.Module):
-    """Patches, fixed positions, a Transformer, and the mean over tokens: no class token.
+    """Patches, fixed positions, a Transformer, and the mean over tokens, or all of them: no class token.
 
     The mean serves as well as a class token (Dosovitskiy et al. 2021, appendix D.3; He et al. 2022, appendix A.1). A
     view may have another size than `size` (multi-crop); its positions are then those of its own grid.
@@ -15,11 +15,13 @@ class ViT(nn.Module):
 
     positions: Tensor
 
-    def __init__(self, channels: int, size: int, patch: int, *, width: int, depth: int, heads: int) -> None:
+    def __init__(self, channels: int, size: int, patch: int, *, width: int, depth: int, heads: int, pool: bool) -> None:
         super().__init__()
+        self.pool = pool
         self.patch, self.patch_dim = patch, channels * patch**2
         self.grid = (size // patch, size // patch)
-        self.count, self.dim = (size // patch) ** 2, width
+        self.count, self.width = (size // patch) ** 2, width
+        self.dim = width if pool else self.count * width
         self.embed = linear(self.patch_dim, width)
         self.body = Transformer(width, depth, heads)
         self.register_buffer("positions", sincos(*self.grid, width), persistent=False)  # (T, D)
@@ -46,12 +48,13 @@ class ViT(nn.Module):
         return out
 
     def forward(self, view: Tensor) -> Tensor:
-        """`view` (N, C, H, W) -> (N, D), the mean over its tokens."""
-        return self.tokens(view).mean(dim=1)
+        """`view` (N, C, H, W) -> (N, D), the mean over its tokens or all of them side by side."""
+        tokens = self.tokens(view)
+        return tokens.mean(dim=1) if self.pool else tokens.flatten(1)
 
     def _place(self, view: Tensor) -> Tensor:
         grid = (view.shape[2] // self.patch, view.shape[3] // self.patch)
-        return self.positions if grid == self.grid else sincos(*grid, self.dim).to(self.positions)
+        return self.positions if grid == self.grid else sincos(*grid, self.width).to(self.positions)
 
 
 def _patch(size: int) -> int:
@@ -60,7 +63,14 @@ def _patch(size: int) -> int:
 
 
 def vit(
-    channels: int, size: int, *, patch: int | None = None, width: int = 192, depth: int = 12, heads: int = 3
+    channels: int,
+    size: int,
+    *,
+    patch: int | None = None,
+    width: int = 192,
+    depth: int = 12,
+    heads: int = 3,
+    pool: bool = True,
 ) -> ViT:
     """A vision transformer; by default the tiny one (Touvron et al. 2021, "DeiT", table 1), D = `width`.
 
@@ -72,8 +82,10 @@ def vit(
         width: Features of a token, a multiple of 4 and of `heads` (Touvron et al. 2021, table 1).
         depth: Number of blocks (Touvron et al. 2021, table 1).
         heads: Attention heads of a block (Touvron et al. 2021, table 1).
+        pool: Embed a view as the mean of its tokens; if not, as all of them side by side, D = T * `width`, which keeps
+            where things are: for small pictures that are aligned.
     """
     patch = _patch(size) if patch is None else patch
     if patch < 1 or size % patch:
         raise InputError(f"a patch of {patch} pixels does not divide a view of {size}: choose a divisor of {size}.")
-    return ViT(channels, size, patch, width=width, depth=depth, heads=heads)
+    return ViT(channels, size, patch, width=width, depth=depth, heads=heads, pool=pool)

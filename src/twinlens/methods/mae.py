@@ -19,6 +19,7 @@ class MAE(Method):
     Args:
         encoder: One that gives tokens, a ViT.
         masked: Share of the tokens that is hidden; 0.75 (section 4.1).
+        normalise: Predict each patch at mean 0 and variance 1, not as it is; true (table 1d).
         decoder_width: Width of the decoder; 512 (table 1b).
         decoder_depth: Blocks of the decoder; 8 (table 1a).
         decoder_heads: Attention heads of the decoder; 16 (appendix A.1).
@@ -32,14 +33,15 @@ class MAE(Method):
         encoder: TokenEncoder,
         *,
         masked: float = 0.75,
+        normalise: bool = True,
         decoder_width: int = 512,
         decoder_depth: int = 8,
         decoder_heads: int = 16,
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.masked = masked
-        self.embed = nn.Linear(encoder.dim, decoder_width)
+        self.masked, self.normalise = masked, normalise
+        self.embed = nn.Linear(encoder.width, decoder_width)
         self.mask_token = nn.Parameter(torch.randn(decoder_width) * 0.02)
         self.positions: Tensor
         self.register_buffer("positions", sincos(*encoder.grid, decoder_width), persistent=False)  # (T, decoder_width)
@@ -55,7 +57,7 @@ class MAE(Method):
         tokens = torch.cat((visible, self.mask_token.expand(n, hide.shape[1], -1)), dim=1) + self.positions[order]
         prediction = self.predict(self.decoder(tokens)[:, keep.shape[1] :])  # (N, T - K, P)
         target = patches.gather(1, hide[..., None].expand_as(prediction))
-        return prediction, normalised(target)
+        return prediction, normalised(target) if self.normalise else target
 
     def compare(self, prediction: Tensor, target: Tensor) -> Tensor:
         return F.mse_loss(prediction, target)
