@@ -78,7 +78,7 @@ def test_killed_and_resumed_it_ends_with_the_same_weights(tmp_path: Path) -> Non
         "pretrain",
         "digits",
         "--epochs",
-        "12",
+        "6",
         "--batch",
         "128",
         "--hidden",
@@ -170,7 +170,7 @@ def test_a_run_that_exists_is_neither_overwritten_nor_resumed_as_another(run: tl
 
 def test_divergence_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"the loss became .*--rate"):
-        tl.pretrain("digits", "vicreg", out=tmp_path / "r", optimizer="sgd", rate=1e30, **{**SMALL, "dim": 16})
+        tl.pretrain("digits", "vicreg", out=tmp_path / "r", optimizer="sgd", rate=1e30, epochs=1, batch=128, hidden=16)
     assert not (tmp_path / "r").exists()
 
 

@@ -4,8 +4,10 @@ A checkpoint is one safetensors file whose header carries a JSON text. It is wri
 the disk and renamed, so that a process killed at any moment leaves either the old file or the new one.
 """
 
+import errno
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,8 @@ def write(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -
         temporary.replace(path)
         _flush(path.parent)
     except SafetensorError as error:  # its text is all that is left of the system's own error
-        raise OSError(f"{path} could not be written: {error}") from error
+        code = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(code[1]) if code else errno.EIO, f"{path} could not be written: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -143,7 +143,7 @@ def _fit(fabric: Fabric, run: Run, setup: Setup, *, resume: bool, save_every: fl
     encoder = run.new_encoder(setup.channels, setup.size)
     method = run.new_method(encoder, setup.size)
     distributed.synchronise(method)
-    facts = describe(fabric, run, setup, method)
+    facts = json.loads(json.dumps(describe(fabric, run, setup, method)))  # as it is read again: lists for tuples
     optimizer = build_optimizer(run.training.optimizer, method, rate=run.training.rate, decay=run.training.decay)
     model: Any = fabric.setup_module(method)
     if resume:
@@ -274,7 +274,7 @@ def _folder(fabric: Fabric, path: Path) -> Iterator[None]:
         kept = checkpoint.newest(path / "checkpoints")
         if kept is None and fabric.is_global_zero:
             shutil.rmtree(path, ignore_errors=True)
-        if isinstance(error, OSError) and (error.errno in _DISK or "os error 28" in str(error)):
+        if isinstance(error, OSError) and error.errno in _DISK:
             state = (
                 f"continue from {kept.name} with --resume once there is room" if kept else "nothing of the run was kept"
             )

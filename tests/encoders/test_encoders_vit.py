@@ -18,7 +18,7 @@ def view():
     return torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-@pytest.mark.parametrize(("size", "patch"), [(28, 4), (32, 4), (64, 8), (224, 16), (8, 1), (96, 12), (5, 1), (29, 1)])
+@pytest.mark.parametrize(("size", "patch"), [(28, 4), (32, 4), (64, 8), (224, 16), (8, 2), (96, 12), (5, 1), (29, 1)])
 def test_the_patch_follows_the_size(size, patch):
     encoder = vit(1, size, width=4, depth=0, heads=1)
     assert encoder.patch == patch

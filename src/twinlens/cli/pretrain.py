@@ -65,7 +65,8 @@ def run(arguments: list[str]) -> None:
     try:
         found = made.parse_args(arguments).as_flat()
     except argparse.ArgumentError as error:
-        raise InputError(f"{error}; twinlens pretrain --help lists what there is.") from error
+        said = " ".join(str(error).split()).rstrip(".")
+        raise InputError(f"{said}; twinlens pretrain --help lists what there is.") from error
     values = vars(found)
     settings = {name: value for name, value in values.items() if name not in OWN}
     if values["size"] is not None:

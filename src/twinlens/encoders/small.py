@@ -1,9 +1,9 @@
 """A small residual network that trains in minutes on a processor without an accelerator.
 
-Chosen by measurement on Fashion-MNIST, each with one seed. Its stem goes to about 7 x 7 positions at once, as a ViT does,
-but with windows that overlap; a stage at 14 x 14 in between cost a sixth to a quarter of the speed and gained nothing.
-The embedding keeps a grid of 4 x 4 positions instead of their mean: small pictures are mostly aligned, and after 200,000
-views of SimCLR nearest neighbours were right in 86.3 % of cases with 4 x 4, 85.9 % with 2 x 2 and 83.8 % with the mean.
+Chosen by measurement on Fashion-MNIST, one seed each. Its stem goes to about 7 x 7 positions at once, as in a ViT, but
+with windows that overlap; a stage at 14 x 14 in between cost a sixth to a quarter of the speed and gained nothing. The
+embedding keeps a grid of 4 x 4 positions instead of their mean: small pictures are mostly aligned, and after 200,000
+views of SimCLR nearest neighbours were right in 86.3 % of cases with 4 x 4, 85.9 % with 2 x 2, 83.8 % with the mean.
 """
 
 import torch

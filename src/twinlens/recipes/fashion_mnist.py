@@ -16,8 +16,8 @@ def simclr() -> Run:
 
 def byol() -> Run:
     """A slow copy."""
-    settings = {**VIEWS, "hidden": 512, "dim": 128, "momentum": 0.99, "solarize": 0.1}
-    return Run("fashion-mnist", "byol", "small", settings, Training(epochs=6))
+    settings = {**VIEWS, "hidden": 512, "dim": 128, "momentum": 0.99, "solarize": 0.0}
+    return Run("fashion-mnist", "byol", "small", settings, Training(epochs=6, rate=2e-3))
 
 
 def vicreg() -> Run:
@@ -26,6 +26,7 @@ def vicreg() -> Run:
 
 
 def mae() -> Run:
-    """Masked patches."""
-    settings = {"width": 96, "depth": 4, "heads": 4, "decoder_width": 64, "decoder_depth": 1, "decoder_heads": 4}
-    return Run("fashion-mnist", "mae", "vit", settings, Training(epochs=20, rate=2e-3))
+    """Masked patches: sixteen of 7 x 7 pixels, whose tokens are kept side by side."""
+    encoder = {"patch": 7, "width": 64, "depth": 3, "heads": 4, "pool": False}
+    decoder = {"normalise": False, "decoder_width": 64, "decoder_depth": 1, "decoder_heads": 4}
+    return Run("fashion-mnist", "mae", "vit", {**encoder, **decoder}, Training(epochs=12, rate=2e-3))
