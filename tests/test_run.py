@@ -168,6 +168,18 @@ def test_a_run_that_exists_is_neither_overwritten_nor_resumed_as_another(run: tl
     assert (run.folder / "encoder.safetensors").exists()
 
 
+def test_resume_starts_what_was_not_started_and_spares_what_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "untrained.safetensors").write_bytes(b"")  # killed before run.json
+    run = tl.pretrain("digits", out=tmp_path / "r", resume=True, **SMALL)
+    assert (run.folder / "encoder.safetensors").exists()
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "photo.jpg").write_bytes(b"precious")
+    with pytest.raises(InputError, match="something else than a run"):
+        tl.pretrain("digits", out=tmp_path / "own", resume=True, **SMALL)
+    assert (tmp_path / "own" / "photo.jpg").read_bytes() == b"precious"
+
+
 def test_divergence_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"the loss became .*--rate"):
         tl.pretrain("digits", "vicreg", out=tmp_path / "r", optimizer="sgd", rate=1e30, epochs=1, batch=128, hidden=16)

@@ -37,6 +37,7 @@ from twinlens.train import Training, train
 from twinlens.update.optimizers import optimizer as build_optimizer
 
 HELD, BANK = 1000, 2000  # samples held out for watching; training samples among which watching looks for neighbours
+UNTRAINED = "untrained.safetensors"  # the first file of a run; run.json, the second, says that it was started
 WATCHES = 20  # looks at the held-out samples in a run
 _HOLD_OUT = 2**32 - 1  # an epoch that no run reaches: its permutation chooses the held-out samples
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -60,18 +61,20 @@ def pretrain(
     `settings` are those of training (epochs, batch, rate, seed, ...), of the method, of the encoder and of the views;
     `twinlens show METHOD` lists them. What is not set comes from `recipe`, if given, else from the signatures. Labels,
     given or found in the data, are only for watching (kNN in the progress line). A checkpoint is written every
-    `save_every` seconds; with `resume`, the run in `out` goes on from the last one, to the same weights. Raises
-    InputError, a ValueError.
+    `save_every` seconds; with `resume`, the run in `out`, if it was started, goes on from the last one, to the same
+    weights. Raises InputError, a ValueError.
     """
     run = plan(data, method, encoder=encoder, recipe=recipe, **settings)
     path = Path(out or f"runs/{Path(run.data).stem}-{run.method}")
     if path.exists() and not resume:
         raise InputError(f"{path} exists: continue it with --resume, or choose another folder with --out.")
-    if resume and not (path / "run.json").is_file():
-        raise InputError(f"{path} holds no run to resume (no run.json): leave out --resume to start one.")
+    started = (path / "run.json").is_file()
+    strangers = path.exists() and any(item.name != UNTRAINED and item.name[0] != "." for item in path.iterdir())
+    if strangers and not started:
+        raise InputError(f"{path} holds something else than a run (no run.json): choose another folder with --out.")
     fabric = distributed.launch(devices, run.training.precision)
     setup = prepare(run, data, labels)
-    return _fit(fabric, replace(run, path=path), setup, resume=resume, save_every=save_every)
+    return _fit(fabric, replace(run, path=path), setup, resume=started, save_every=save_every)
 
 
 def plan(
@@ -150,8 +153,8 @@ def _fit(fabric: Fabric, run: Run, setup: Setup, *, resume: bool, save_every: fl
         check_same(load(run.folder, encoder=run.module).facts, facts, run.folder)
     with _folder(fabric, run.folder):
         if not resume and fabric.is_global_zero:
-            checkpoint.write(run.folder / "untrained.safetensors", encoder.state_dict(), {"encoder": run.architecture})
-            (run.folder / "run.json").write_text(json.dumps(facts, indent=2))
+            checkpoint.write(run.folder / UNTRAINED, encoder.state_dict(), {"encoder": run.architecture})
+            checkpoint.write_text(run.folder / "run.json", json.dumps(facts, indent=2))
         newest = checkpoint.newest(run.folder / "checkpoints")
         start = checkpoint.restore(newest, method, optimizer) if newest else 0
         _loop(fabric, run, setup, model, optimizer, encoder, start=start, save_every=save_every)

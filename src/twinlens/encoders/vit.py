@@ -58,7 +58,7 @@ class ViT(nn.Module):
 
 
 def _patch(size: int) -> int:
-    """The largest divisor of `size` up to 16 that leaves a grid of 7 x 7 or more; 2 if that were 1 and `size` is even."""
+    """The largest divisor of `size` up to 16 that leaves 7 x 7 patches or more; 2 if that is 1 and `size` is even."""
     patch = max((p for p in range(1, 17) if size % p == 0 and size >= 7 * p), default=1)
     return 2 if patch == 1 and size % 2 == 0 else patch
 

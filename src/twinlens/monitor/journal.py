@@ -94,7 +94,9 @@ class Journal:
 
     def _rewrite(self) -> None:
         if not self.silent:
-            self.path.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+            temporary = self.path.with_name(f".{self.path.name}")
+            temporary.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+            temporary.replace(self.path)
 
     def _write(self, step: int, rate: float, waited: float) -> None:
         loss = float(torch.stack(self._losses).mean())
