@@ -36,9 +36,14 @@ def table(run: Run, kind: str, data: str, kept: Path) -> dict[str, Result]:
     return {row["name"]: Result(**{**row, "interval": tuple(row["interval"])}) for row in found}
 
 
+def folder(runs: Path, method: str, seed: int, settings: dict[str, Any]) -> Path:
+    """Where a run lives."""
+    return runs / f"{method}-{settings.get('epochs', 'recipe')}-{seed}"
+
+
 def measure(method: str, seed: int, data: str, runs: Path, **settings: Any) -> dict[str, Any]:
     """One run, trained if it is not finished yet: its figures and its baselines'."""
-    path = runs / f"{method}-{settings.get('epochs', 'recipe')}-{seed}"
+    path = folder(runs, method, seed, settings)
     if not (path / "encoder.safetensors").exists():
         recipe = find("fashion_mnist", method)
         pretrain(data, method, recipe=recipe, seed=seed, out=path, resume=(path / "run.json").exists(), **settings)
@@ -64,6 +69,7 @@ def main() -> None:
     parser.add_argument(
         "--methods", nargs="+", default=METHODS, choices=METHODS, help="only these, for runs side by side"
     )
+    parser.add_argument("--finished", action="store_true", help="tabulate the runs that are finished, start no other")
     parser.add_argument("--long", type=int, default=0, metavar="EPOCHS", help="add a SimCLR run of so many epochs")
     options = parser.parse_args()
     settings, data, seeds = {}, "fashion-mnist", range(options.seeds)
@@ -71,9 +77,12 @@ def main() -> None:
         settings, data, seeds, options.runs = {"epochs": 1, "batch": 256}, "digits", range(1), options.out / "runs"
     options.runs.mkdir(parents=True, exist_ok=True)
     rows = []
-    plan = [(method, seed, settings) for seed in seeds for method in options.methods]
+    own = {"mae": {"patch": 2}} if options.smallest else {}  # digits are 8 x 8
+    plan = [(method, seed, settings | own.get(method, {})) for seed in seeds for method in options.methods]
     plan += [("simclr", 0, {"epochs": options.long})] if options.long else []
     for method, seed, changed in plan:
+        if options.finished and not (folder(options.runs, method, seed, changed) / "trained.json").exists():
+            continue
         rows.append(measure(method, seed, data, options.runs, **changed))
         print(json.dumps(rows[-1]), flush=True)
         _record.write("fashion_mnist", CLAIM, rows, list(seeds), out=options.out)

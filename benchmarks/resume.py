@@ -25,10 +25,17 @@ def command(out: Path, epochs: int) -> list[str]:
     return [sys.executable, "-m", "twinlens", *train, "--out", str(out)]
 
 
+def newest(out: Path) -> int:
+    """The number of steps that the last checkpoint holds."""
+    return max((int(file.stem) for file in (out / "checkpoints").glob("*.safetensors")), default=0)
+
+
 def run(out: Path, epochs: int, kill_after: float | None) -> bool:
-    """Starts or resumes the run; kills it after so many seconds, if given. Returns whether it came to its end."""
-    resume = ["--resume"] if (out / "run.json").exists() else []
-    process = subprocess.Popen([*command(out, epochs), *resume], stderr=subprocess.PIPE, text=True)
+    """Starts or resumes the run; kills it so many seconds after it got further, if given. Returns whether it ended."""
+    reached = newest(out)
+    process = subprocess.Popen([*command(out, epochs), "--resume"], stderr=subprocess.PIPE, text=True)
+    while kill_after is not None and process.poll() is None and newest(out) == reached:
+        time.sleep(0.01)
     try:
         _, said = process.communicate(timeout=kill_after)
     except subprocess.TimeoutExpired:
@@ -44,18 +51,17 @@ def main() -> None:
     parser.add_argument("--smallest", action="store_true", help="two kills")
     parser.add_argument("--out", type=Path, help="where --smallest writes")
     options = parser.parse_args()
-    kills, epochs = (2, 6) if options.smallest else (10, 60)
+    kills, epochs = (2, 12) if options.smallest else (10, 40)
     moments = random.Random(0)
-    rows, began = [], time.monotonic()
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         whole, cut = Path(folder) / "whole", Path(folder) / "cut"
         assert run(whole, epochs, None)
-        alone = time.monotonic() - began
         for number in range(kills):
-            delay = moments.uniform(0.3, 1.0) * min(alone, 15)
+            delay = moments.uniform(0, 2)
             ended = run(cut, epochs, delay)
-            at = max((int(file.stem) for file in (cut / "checkpoints").glob("*")), default=0)
-            rows.append({"kill": number + 1, "after_seconds": round(delay, 2), "ended_before": ended, "checkpoint": at})
+            facts = {"kill": number + 1, "seconds_after_a_checkpoint": round(delay, 2)}
+            rows.append({**facts, "ended_before": ended, "last_checkpoint": newest(cut)})
             print(rows[-1], flush=True)
         run(cut, epochs, None)
         weights = [read(path / "encoder.safetensors")[0] for path in (whole, cut)]

@@ -12,6 +12,8 @@ from PIL import Image
 
 from twinlens import discover
 from twinlens.cli.main import run, verbs
+from twinlens.cli.pretrain import parser
+from twinlens.recipes import find, names
 
 FAST = ["--epochs", "1", "--batch", "16", "--hidden", "16", "--dim", "8", "--width", "16"]
 
@@ -72,6 +74,22 @@ def test_help_comes_from_the_signatures(capsys: pytest.CaptureFixture[str]) -> N
         shown = capsys.readouterr().out
         assert all(f"--{setting}" in shown for setting in discover.settings(cls))
     assert "section" in shown  # where a default comes from
+
+
+def test_a_recipe_gives_the_defaults_and_is_found_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = parser(["digits", "--recipe", "fashion_mnist", "--method", "byol"]).parse_args(
+        ["digits", "--recipe", "fashion_mnist", "--method", "byol", "--hidden", "64"]
+    )
+    recipe = find("fashion_mnist", "byol")
+    assert (chosen.rate, chosen.momentum) == (recipe.training.rate, recipe.settings["momentum"])
+    assert chosen.hidden == 64
+    assert "did you mean fashion_mnist" in refused(capsys, "pretrain", "digits", "--recipe", "fashion-mnist")
+
+
+def test_every_recipe_names_settings_that_exist() -> None:
+    for name in names():
+        for method in discover.methods():
+            assert find(name, method).sections(28)
 
 
 def test_every_verb_has_help(capsys: pytest.CaptureFixture[str]) -> None:
