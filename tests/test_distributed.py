@@ -23,4 +23,5 @@ def test_batch_norm_equals_torchs(monkeypatch) -> None:  # type: ignore[no-untyp
         torch.testing.assert_close(ours(x), theirs(x), atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(ours.running_mean, theirs.running_mean)
         torch.testing.assert_close(ours.running_var, theirs.running_var)
+        assert ours.num_batches_tracked == theirs.num_batches_tracked == 1
         torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))

@@ -115,6 +115,8 @@ class SynchronisedBatchNorm(nn.modules.batchnorm._BatchNorm):
         if self.running_mean is not None and self.running_var is not None and self.momentum is not None:
             self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
             self.running_var.lerp_(var.to(self.running_var.dtype), self.momentum)
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
 
 
 def synchronise(module: nn.Module) -> None:

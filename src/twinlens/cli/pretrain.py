@@ -6,7 +6,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from twinlens import discover, recipes
+from twinlens import discover, distributed, recipes
 from twinlens.errors import InputError
 from twinlens.fit import plan, pretrain
 from twinlens.train import Training
@@ -75,5 +75,7 @@ def run(arguments: list[str]) -> None:
         values["data"], values["method"], encoder=values["encoder"], out=values["out"], resume=values["resume"],
         save_every=values["save_every"], devices=values["devices"], **settings,
     )  # fmt: skip
+    if distributed.rank() > 0:
+        return
     print(f"\n{done.folder}: encoder.safetensors, metrics.jsonl, run.json and report.html are there.", file=sys.stderr)
     print(f"How good is it?  twinlens evaluate {done.folder} LABELLED_DATA", file=sys.stderr)
