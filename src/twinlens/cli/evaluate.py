@@ -21,6 +21,7 @@ def run(arguments: list[str]) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print JSON, with every setting, instead of a table")
     values = parser.parse_args(arguments)
+    print("evaluating the encoder, the raw input and the encoder before training: a minute or two", file=sys.stderr)
     found = load(values.run).evaluate(values.data, seed=values.seed)
     if values.json:
         print(json.dumps(found.as_dict(), indent=2))
