@@ -1,6 +1,5 @@
 """Peak memory of a whole run over a folder of 50,000 pictures, decoding included."""
 
-import argparse
 import os
 import subprocess
 import sys
@@ -31,10 +30,7 @@ def draw(path: Path, number: int, side: int = 160) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smallest", action="store_true", help="500 pictures")
-    parser.add_argument("--out", type=Path, help="where --smallest writes")
-    options = parser.parse_args()
+    options = _record.arguments(__doc__)
     count, batch = (500, 64) if options.smallest else (50_000, 256)
     with tempfile.TemporaryDirectory() as folder:
         pictures = Path(folder) / "pictures"

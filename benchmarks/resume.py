@@ -1,6 +1,5 @@
 """kill -9 at random moments, --resume each time: the final weights are those of the uninterrupted run, bit for bit."""
 
-import argparse
 import os
 import random
 import signal
@@ -47,10 +46,7 @@ def run(out: Path, epochs: int, kill_after: float | None) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smallest", action="store_true", help="two kills")
-    parser.add_argument("--out", type=Path, help="where --smallest writes")
-    options = parser.parse_args()
+    options = _record.arguments(__doc__)
     kills, epochs = (2, 12) if options.smallest else (10, 40)
     moments = random.Random(0)
     rows = []
