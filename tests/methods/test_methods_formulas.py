@@ -8,17 +8,19 @@ from support import build
 
 from twinlens import discover, random
 from twinlens.batch import Batch
-from twinlens.methods.byol import BYOL, regression
+from twinlens.methods.byol import BYOL
 from twinlens.methods.mae import MAE, normalised
 from twinlens.methods.vicreg import VICReg, hinge_of_deviation, off_diagonal_covariance
 
 
-def test_byol_regression_is_the_distance_of_unit_vectors() -> None:
-    p, z = torch.randn(2, 6, 5, dtype=torch.float64)
-    by_loop = sum(float((a / a.norm() - b / b.norm()).square().sum()) for a, b in zip(p, z, strict=True)) / 6
-    assert float(regression(p, z)) == pytest.approx(by_loop)
-    assert float(regression(p, 7 * p)) == pytest.approx(0)
-    assert float(regression(p, -p)) == pytest.approx(4)
+def test_byol_compares_the_squared_distances_of_unit_vectors() -> None:
+    method = build(BYOL)
+    p1, p2, t1, t2 = torch.randn(4, 6, 5, dtype=torch.float64)
+    pairs = [*zip(p1, t2, strict=True), *zip(p2, t1, strict=True)]
+    by_loop = sum(float((a / a.norm() - b / b.norm()).square().sum()) for a, b in pairs) / 6
+    assert float(method.compare(p1, p2, t1, t2)) == pytest.approx(by_loop)
+    assert float(method.compare(p1, p2, 7 * p2, 3 * p1)) == pytest.approx(0)
+    assert float(method.compare(p1, p2, -p2, -p1)) == pytest.approx(8)
 
 
 def test_byol_is_symmetric_and_its_target_takes_no_gradient() -> None:

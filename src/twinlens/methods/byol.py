@@ -2,19 +2,14 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from twinlens.batch import Batch, Views
 from twinlens.encoders.contract import dim_of
 from twinlens.heads.mlp import mlp
+from twinlens.losses import negative_cosine
 from twinlens.method import Method
 from twinlens.update.schedules import cosine
 from twinlens.update.slow import follow, slow_copy
-
-
-def regression(p: Tensor, z: Tensor) -> Tensor:
-    """Mean squared distance of the unit vectors of `p` and `z`, both (N, D): 2 - 2 cos (eq. 2)."""
-    return 2 - 2 * F.cosine_similarity(p, z).mean()
 
 
 class BYOL(Method):
@@ -45,7 +40,7 @@ class BYOL(Method):
         return p1, p2, t1, t2
 
     def compare(self, p1: Tensor, p2: Tensor, t1: Tensor, t2: Tensor) -> Tensor:
-        return regression(p1, t2) + regression(p2, t1)
+        return 2 * (2 + negative_cosine(p1, t2) + negative_cosine(p2, t1))  # squared distances of unit vectors (eq. 2)
 
     def update(self, progress: float, *parts: Tensor) -> None:
         follow(self.target, self.online, momentum=cosine(progress, self.momentum, 1.0))

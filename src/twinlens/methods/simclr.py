@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from twinlens.batch import Batch, Views
 from twinlens.encoders.contract import dim_of
 from twinlens.heads.mlp import mlp
-from twinlens.losses.contrastive import nt_xent
+from twinlens.losses import nt_xent
 from twinlens.method import Method
 
 
