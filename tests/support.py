@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from twinlens import discover, random
 from twinlens.batch import Maker, Raw, Samples, Views
@@ -71,3 +73,16 @@ def still_norms(module: nn.Module) -> None:
     for child in module.modules():
         if isinstance(child, nn.modules.batchnorm._BatchNorm):
             child.eval()
+
+
+class Largest(TorchDispatchMode):
+    """Notes the number of elements of the largest tensor that any operation inside makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        self.size = max([self.size, *(x.numel() for x in tree_leaves(made) if isinstance(x, Tensor))])
+        return made

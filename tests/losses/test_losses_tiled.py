@@ -1,14 +1,13 @@
 """The engine: equal to the plain matrix whatever the tiles, in memory that does not grow with the pairs."""
 
 import math
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import Largest
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from twinlens import losses
 from twinlens.losses import tiled
@@ -99,19 +98,6 @@ def test_exponents_that_would_overflow_and_underflow() -> None:
     torch.testing.assert_close(a.grad, torch.tensor([[1.0], [weight + (1 - weight) / 2], [0.5]]))
 
 
-class Largest(TorchDispatchMode):
-    """Notes the largest tensor that any operation makes."""
-
-    numel = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        for one in made if isinstance(made, tuple | list) else (made,):
-            if isinstance(one, Tensor) and one.dtype.is_floating_point:
-                self.numel = max(self.numel, one.numel())
-        return made
-
-
 SIZED = {
     "nt_xent": lambda z1, z2: losses.nt_xent(z1, z2, temperature=0.1),
     "cold": lambda z1, z2: losses.nt_xent(z1, z2, temperature=0.01),
@@ -131,14 +117,14 @@ def test_no_tensor_holds_all_pairs(name: str, monkeypatch: pytest.MonkeyPatch) -
     z1, z2 = torch.randn(2, 300, 4).unbind()
     with Largest() as seen:
         SIZED[name](z1.requires_grad_(), z2.requires_grad_()).backward()
-    assert seen.numel <= 32 * 301
+    assert seen.size <= 32 * 301
 
 
 def test_the_watch_on_memory_sees_a_plain_matrix() -> None:
     z = torch.randn(300, 4, requires_grad=True)
     with Largest() as seen:
         (z @ z.T).logsumexp(1).sum().backward()
-    assert seen.numel == 300 * 300
+    assert seen.size == 300 * 300
 
 
 def test_blocks_are_summed_with_their_gradient_and_what_they_count(monkeypatch: pytest.MonkeyPatch) -> None:

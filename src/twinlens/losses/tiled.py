@@ -6,7 +6,7 @@ matrix meets itself half of the tiles suffice (2 M^2 D in all). `summed` serves 
 each block's gradient is formed in the forward, and the block is forgotten.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-TILE = {"cpu": 512}  # rows and columns of a tile; 256 and 1024 were slower on two cores
+TILE = {"cpu": 256}  # rows and columns of a tile
 TILE_ELSEWHERE = 4096  # a guess: 64 MiB of float32, large enough to keep a GPU busy
 BLOCK = 2**21  # pairs at a time in `summed`: 8 MiB of float32, several times over where they are sorted
+KEPT = 2**20  # pairs whose tiles, 4 MiB of float32, are kept for the backward instead of made anew
 SAFE = 64.0  # exp of at most this needs no shift in float32: sums stay under 1e38, terms above the denormals
-NEGLIGIBLE = (
-    -60.0
-)  # exp of less counts as exp of this: 1e-26, and no denormals, which made processors three times slower
+NEGLIGIBLE = -60.0  # exp of less counts as exp of this, 1e-26: denormals made processors three times slower
 FLOOR = -1e30  # a running maximum before it has seen anything: finite, so that differences are defined
 
 
@@ -57,22 +56,24 @@ class _Within(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, pairs: Pairs) -> Tensor:
-        ctx.tiles = tiles = _Tiles(a, a, pairs, within=True)
+        tiles = _Tiles(a, a, pairs, within=True)
         sums = _Sums(a, tiles.shifted)
         for i, j, tile in tiles:
             sums.add(i, tile, 1)
             if i != j:
                 sums.add(j, tile, 0)
         result = sums.log()
-        ctx.save_for_backward(a, result)
+        ctx.pairs = pairs
+        ctx.save_for_backward(a, result, *tiles.kept)
         return result
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        a, result = ctx.saved_tensors
-        weigh, da = _Weights(ctx.tiles, (grad, result), (grad, result)), torch.zeros_like(a)
-        for i, j, tile in ctx.tiles:
+        a, result, *kept = ctx.saved_tensors
+        tiles = _Tiles(a, a, ctx.pairs, within=True, kept=kept)
+        weigh, da = _Weights(tiles, (grad, result), (grad, result)), torch.zeros_like(a)
+        for i, j, tile in tiles:
             g = weigh(i, j, tile)
             da[i].addmm_(g, a[j])
             if i != j:
@@ -85,13 +86,14 @@ class _Between(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
-        ctx.tiles = tiles = _Tiles(a, b, pairs)
+        tiles = _Tiles(a, b, pairs)
         rows, columns = _Sums(a, tiles.shifted), _Sums(b, tiles.shifted)
         for i, j, tile in tiles:
             rows.add(i, tile, 1)
             columns.add(j, tile, 0)
         results = rows.log(), columns.log()
-        ctx.save_for_backward(a, b, *results)
+        ctx.pairs = pairs
+        ctx.save_for_backward(a, b, *results, *tiles.kept)
         ctx.set_materialize_grads(False)
         return results
 
@@ -100,10 +102,11 @@ class _Between(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, Tensor | None, None]:
         if grads[0] is None and grads[1] is None:
             return None, None, None
-        a, b, rows, columns = ctx.saved_tensors
-        weigh = _Weights(ctx.tiles, (grads[0], rows), (grads[1], columns))
+        a, b, rows, columns, *kept = ctx.saved_tensors
+        tiles = _Tiles(a, b, ctx.pairs, kept=kept)
+        weigh = _Weights(tiles, (grads[0], rows), (grads[1], columns))
         da, db = (torch.zeros_like(x) if needed else None for x, needed in zip((a, b), ctx.needs_input_grad))
-        for i, j, tile in ctx.tiles:
+        for i, j, tile in tiles:
             g = weigh(i, j, tile)
             if da is not None:
                 da[i].addmm_(g, b[j])
@@ -116,27 +119,30 @@ class _Tiles:
     """The tiles of s = a @ b.T as (rows, columns, tile), -inf where a pair does not count.
 
     With `within` only those on and above the diagonal. A tile holds exp(s), or, where that could overflow (`shifted`),
-    s itself. All lie in one buffer and are made anew at each pass, unless there is only one: that one is kept.
+    s itself. All lie in one buffer and are made anew at each pass; those of a small matrix are `kept`.
     """
 
-    def __init__(self, a: Tensor, b: Tensor, pairs: Pairs, *, within: bool = False) -> None:
-        self.a, self.b, self.pairs, self.within = a.detach(), b.detach(), pairs, within
+    def __init__(
+        self, a: Tensor, b: Tensor, pairs: Pairs, *, within: bool = False, kept: Sequence[Tensor] = ()
+    ) -> None:
+        self.a, self.b, self.pairs, self.within, self.kept = a, b, pairs, within, list(kept)
         side = TILE.get(a.device.type, TILE_ELSEWHERE)
         self.rows, self.columns = _ranges(pairs.rows, len(a), side), _ranges(pairs.columns, len(b), side)
-        self.shifted = bool(_longest(a) * _longest(b) > SAFE)
+        self.shifted = bool(_longest(a) * (_longest(a) if a is b else _longest(b)) > SAFE)
         self.size = min(side, len(a)), min(side, len(b))
-        self.kept: Tensor | None = None
 
     def __iter__(self) -> Iterator[tuple[slice, slice, Tensor]]:
-        buffer = self.a.new_empty(self.size)
+        buffer, kept = self.a.new_empty(self.size), iter(tuple(self.kept))
+        keep = not self.kept and len(self.a) * len(self.b) <= (2 * KEPT if self.within else KEPT)
         for n, (i, low, high) in enumerate(self.rows):
             for j, lowest, highest in self.columns[n if self.within else 0 :]:
                 disjoint = high < lowest or highest < low  # then there are no ids to compare
                 if disjoint and self.pairs.equal:
                     continue
-                tile = self._make(i, j, buffer, compare=not disjoint) if self.kept is None else self.kept
-                if len(self.rows) == len(self.columns) == 1:
-                    self.kept = tile
+                if (tile := next(kept, None)) is None:
+                    tile = self._make(i, j, self.a.new_empty(self.size) if keep else buffer, compare=not disjoint)
+                if keep:
+                    self.kept.append(tile)
                 yield i, j, tile
 
     def _make(self, i: slice, j: slice, buffer: Tensor, *, compare: bool) -> Tensor:
@@ -145,7 +151,7 @@ class _Tiles:
         if compare and self.pairs.rows is not None and self.pairs.columns is not None:
             same = self.pairs.rows[i, None] == self.pairs.columns[j]
             s.masked_fill_(~same if self.pairs.equal else same, -torch.inf)
-        if self.within and i == j:
+        if self.within and i == j and (self.pairs.rows is None or self.pairs.equal):
             s.fill_diagonal_(-torch.inf)
         if self.pairs.below < torch.inf:
             s.masked_fill_(s > self.pairs.below, -torch.inf)
@@ -170,7 +176,7 @@ def _ranges(ids: Tensor | None, count: int, side: int) -> list[tuple[slice, floa
 
 
 def _longest(x: Tensor) -> Tensor:
-    longest: Tensor = torch.linalg.vector_norm(x.detach(), dim=1).max()
+    longest: Tensor = torch.linalg.vector_norm(x, dim=1).max()
     return longest
 
 
