@@ -119,14 +119,14 @@ def test_shares_and_strengths_are_those_of_the_recipe():
     assert abs(np.corrcoef(brightness[jittered], contrast[jittered])[0, 1]) < 0.05
 
 
-def test_blur_reaches_two_pixels_of_224():
-    count = 6000
-    changes = draw(batch(count)[1], torch.ones(count), Recipe(224, (0.08, 1.0), flip=0.5, blur=0.5))
-    offset = torch.arange(-6, 7)
-    sigma = (changes.kernel.double() * offset**2).sum(1).sqrt()  # the kernel ends at three sigmas and is a sum
-    wide = sigma[sigma > 1]
-    assert frequent(sigma > 1, 0.5 * 1 / 1.9)
-    assert stats.kstest(wide.numpy(), "uniform", args=(1, 1)).statistic < 0.05
+def test_blur_is_of_a_tenth_to_two_pixels_of_224():
+    count = 40_000
+    kernel = draw(batch(count, 1)[1], torch.ones(count), Recipe(224, (0.08, 1.0), flip=0.5, blur=0.5)).kernel.double()
+    ratio = kernel[:, 7] / kernel[:, 6]  # of the neighbour's weight to the centre's: exp(-1 / (2 sigma^2))
+    sigma = (-0.5 / ratio[ratio > 0].log()).sqrt()
+    least = (2 * np.log(1e6)) ** -0.5  # below, a neighbour weighs under a millionth, which counts as nothing
+    assert frequent(ratio > 0, 0.5 * (2 - least) / (2 - 0.1))
+    assert stats.kstest(sigma.numpy(), "uniform", args=(least, 2 - least)).pvalue > 0.01
     assert draw(batch(2)[1], torch.ones(2), Recipe(224, (0.08, 1.0), flip=0.5)).kernel is None
 
 
