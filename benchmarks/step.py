@@ -13,10 +13,11 @@ from itertools import islice
 from typing import Any
 
 import torch
+from _peers import import_torchvision
 from _record import arguments, write
 from torch import Tensor
 from torch.utils.data import DataLoader
-from views import SEED, Transformed, import_torchvision, pictures
+from views import SEED, Transformed, pictures
 
 from twinlens import distributed
 from twinlens.batch import Batch

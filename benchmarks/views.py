@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from _peers import import_torchvision
 from _record import arguments, write
 from PIL import Image
 from torch import Tensor
@@ -102,16 +103,6 @@ def kornia(x: Tensor, size: int, batch: int, jitter: float) -> Run:
             change(planes), change(planes)
 
     return run
-
-
-def import_torchvision() -> None:
-    """Torchvision itself or, where its compiled operators are missing, with a helper on the path that declares them."""
-    try:
-        import torchvision  # noqa: F401
-    except (ImportError, RuntimeError):
-        import torchvision_cpu
-
-        torchvision_cpu.declare()
 
 
 def measure(case: dict[str, Any], rounds: int) -> list[dict[str, Any]]:

@@ -54,9 +54,9 @@ def decoupled(
 ) -> Tensor:  # fmt: skip
     """Decoupled contrastive loss: NT-Xent without the positive in the denominator (Yeh et al. 2022, arXiv 2110.06848).
 
-    Equation 5; with `sigma` (the paper's 0.5) each positive weighs 2 - exp(cos / sigma) / mean exp(cos / sigma), so
-    that pairs still far apart pull harder (DCLW, equation 6). `z1`, `z2` (N, D) as in `nt_xent`. The mean over rows
-    that have a negative; it is not bounded from below.
+    With `sigma` (the paper's 0.5) each positive weighs 2 - exp(cos / sigma) / mean exp(cos / sigma), so that pairs
+    still far apart pull harder (DCLW); the weights take gradient, which lightly's form stops. `z1`, `z2` (N, D) as in
+    `nt_xent`. The mean over rows that have a negative; it is not bounded from below.
     """
     z, positives, pairs = _two_views(z1, z2, temperature, ids, bound)
     negatives, _ = log_sum_exp(z, None, pairs)

@@ -20,7 +20,8 @@ def margin(z1: Tensor, z2: Tensor, same: Tensor, *, margin: float, distance: Dis
 
     Hadsell, Chopra, LeCun 2006, "Dimensionality reduction by learning an invariant mapping", equation 4: half the
     squared distance where `same` (N,) bool holds, else half the square of what it falls short of `margin`. `z1`, `z2`
-    (N, D); "euclidean" takes them as they are, "cosine" is 1 - cos. The mean over pairs.
+    (N, D); "euclidean" takes them as they are, "cosine" is 1 - cos. The mean over pairs. (pytorch-metric-learning
+    neither squares nor halves, normalises rows, and averages the pairs that are not 0, both kinds apart.)
     """
     z1, z2 = inputs.embeddings(1, z1=z1, z2=z2)
     if same.shape != z1.shape[:1]:
@@ -48,7 +49,7 @@ def triplet(
     - "hard": for each anchor, its farthest positive and nearest negative (Hermans et al., eq. 5).
 
     "euclidean" is the distance of the rows as they are, "cosine" is 1 - cos; Schroff et al. take squared distances
-    instead. Time is O(N^2 (D + log N)), never N^3, and memory that of a block of rows. 0 where there is no triplet.
+    instead, pytorch-metric-learning normalises rows and by default averages as "active" does. Time is O(N^2 (D + log N)), never N^3, and memory that of a block of rows. 0 where there is no triplet.
     """
     (z,) = inputs.embeddings(z=z)
     labels = inputs.ids("labels", labels, z)

@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 TILE = {"cpu": 256}  # rows and columns of a tile
 TILE_ELSEWHERE = 4096  # a guess: 64 MiB of float32, large enough to keep a GPU busy
-BLOCK = 2**21  # pairs at a time in `summed`: 8 MiB of float32, several times over where they are sorted
+BLOCK = 2**20  # pairs at a time in `summed`: 4 MiB of float32, ten times over with what is made of them
 KEPT = 2**20  # pairs whose tiles, 4 MiB of float32, are kept for the backward instead of made anew
 SAFE = 64.0  # exp of at most this needs no shift in float32: sums stay under 1e38, terms above the denormals
 NEGLIGIBLE = -60.0  # exp of less counts as exp of this, 1e-26: denormals made processors three times slower
