@@ -49,7 +49,8 @@ def triplet(
     - "hard": for each anchor, its farthest positive and nearest negative (Hermans et al., eq. 5).
 
     "euclidean" is the distance of the rows as they are, "cosine" is 1 - cos; Schroff et al. take squared distances
-    instead, pytorch-metric-learning normalises rows and by default averages as "active" does. Time is O(N^2 (D + log N)), never N^3, and memory that of a block of rows. 0 where there is no triplet.
+    instead, pytorch-metric-learning normalises rows and by default averages as "active" does. Time is O(N^2 (D + log
+    N)), never N^3, and memory that of a block of rows. 0 where there is no triplet.
     """
     (z,) = inputs.embeddings(z=z)
     labels = inputs.ids("labels", labels, z)
