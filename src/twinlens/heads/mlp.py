@@ -5,12 +5,16 @@ from itertools import pairwise
 from torch import nn
 
 
-def mlp(*widths: int) -> nn.Sequential:
+def mlp(*widths: int, norm_output: bool = False) -> nn.Sequential:
     """(N, widths[0]) -> (N, widths[-1]): linear, batch norm, ReLU between layers; the last layer is linear alone.
 
+    With `norm_output` a batch norm follows it, without scale and shift, as in the authors' code of SimSiam and MoCo v3.
     Linear layers before a norm carry no bias, since the norm's own replaces it.
     """
     layers: list[nn.Module] = []
     for before, after in pairwise(widths[:-1]):
         layers += [nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))
+    layers.append(nn.Linear(widths[-2], widths[-1], bias=not norm_output))
+    if norm_output:
+        layers.append(nn.BatchNorm1d(widths[-1], affine=False))
+    return nn.Sequential(*layers)

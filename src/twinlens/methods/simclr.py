@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from twinlens.batch import Batch, Views
 from twinlens.encoders.contract import dim_of
 from twinlens.heads.mlp import mlp
-from twinlens.losses import nt_xent
+from twinlens.losses import decoupled, nt_xent
 from twinlens.method import Method
 
 
@@ -20,15 +20,24 @@ class SimCLR(Method):
         hidden: Width of the projection head's hidden layer; 2048, ResNet-50's D (section 2.1).
         dim: Width of the projection; 128 (section 2.1).
         temperature: Divides the cosine similarities; 0.1 (table 5, ImageNet); 0.5 for CIFAR-10 (appendix B.9).
+        decoupled: Leave the positive out of the denominator: DCL (Yeh et al. 2022, arXiv 2110.06848, eq. 5); false.
     """
 
     views = Views(large=2)
 
-    def __init__(self, encoder: nn.Module, *, hidden: int = 2048, dim: int = 128, temperature: float = 0.1) -> None:
+    def __init__(
+        self,
+        encoder: nn.Module,
+        *,
+        hidden: int = 2048,
+        dim: int = 128,
+        temperature: float = 0.1,
+        decoupled: bool = False,
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.project = mlp(dim_of(encoder), hidden, dim)
-        self.temperature = temperature
+        self.temperature, self.decoupled = temperature, decoupled
 
     def encode(self, batch: Batch) -> tuple[Tensor, ...]:
         h = self.encoder(torch.cat(batch.views))  # (2N, D): one forward, so batch norm sees both views, as in the paper
@@ -36,4 +45,5 @@ class SimCLR(Method):
         return z1, z2
 
     def compare(self, z1: Tensor, z2: Tensor) -> Tensor:
-        return nt_xent(z1, z2, temperature=self.temperature)
+        loss = decoupled if self.decoupled else nt_xent
+        return loss(z1, z2, temperature=self.temperature)
