@@ -20,6 +20,7 @@ SEEDS = st.integers(0, 10_000)
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(tiled.TILE, "cpu", 3)
     monkeypatch.setattr(tiled, "BLOCK", 20)
+    monkeypatch.setattr(tiled, "KEPT", 50)  # matrices above and below
 
 
 def draw(seed: int, *shape: int) -> Tensor:
@@ -131,6 +132,9 @@ def test_known_by_hand() -> None:
     same(losses.supcon(four, labels, temperature=1.0), math.log((e + 2) / e))
     same(losses.triplet(four, labels, margin=2.0, mining="all"), 2 - math.sqrt(2))
     same(losses.triplet(four, labels, margin=0.5, mining="active"), 0.0)  # no triplet is left to move
+    line, two = torch.tensor([[0.0], [1.0], [-1.0], [-2.0]], dtype=torch.float64), torch.tensor([0, 0, 1, 1])
+    # seen from 0 the negative at -1 is as far as the positive, not farther; from -1 the positive -2 is as far as 0
+    same(losses.triplet(line, two, margin=2.0, mining="semi-hard"), (1 + 1 + 1 + 1) / 4)
     same(losses.margin(eye, -eye, torch.tensor([True, False]), margin=3.0), (4 / 2 + 1 / 2) / 2)
     # negatives all at 0: none is harder; a tenth of them, taken for positives, is subtracted
     same(losses.reweighted(eye, eye, temperature=1.0, prior=0.0), math.log((e + 2) / e))

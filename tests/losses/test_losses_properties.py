@@ -78,6 +78,7 @@ cold = pytest.mark.parametrize("name", COLD)
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(tiled.TILE, "cpu", 5)
     monkeypatch.setattr(tiled, "BLOCK", 40)
+    monkeypatch.setattr(tiled, "KEPT", 0)
     torch.manual_seed(0)
 
 
@@ -155,6 +156,14 @@ def test_value_and_gradient_stay_finite(name: str, dtype: torch.dtype) -> None:
         assert z1.grad is not None and z1.grad.isfinite().all(), case
         assert z2.grad is not None and z2.grad.isfinite().all(), case
         assert z1.grad.dtype == dtype, case
+
+
+@pytest.mark.parametrize("name", COSINE)
+def test_a_row_of_zeros_has_no_direction_to_be_pulled_in(name: str) -> None:
+    z1, z2 = torch.randn(2, 12, 8).unbind()
+    z1[3] = 0
+    COSINE[name](z1.requires_grad_(), z2).backward()
+    assert z1.grad is not None and (z1.grad[3] == 0).all() and z1.grad.any()
 
 
 @cold

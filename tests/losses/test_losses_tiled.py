@@ -36,10 +36,20 @@ def ids_of(kind: str, count: int, generator: torch.Generator) -> Tensor:
 @given(
     m=st.integers(1, 13), k=st.integers(1, 13), d=st.integers(1, 5), tile=st.sampled_from([1, 2, 5, 64]),
     within=st.booleans(), equal=st.booleans(), kind=st.sampled_from(["none", "own", "few", "sorted"]),
-    length=st.sampled_from([1.0, 30.0]), below=st.sampled_from([torch.inf, 0.3]), seed=st.integers(0, 1000),
+    kept=st.sampled_from([0, 2**20]), length=st.sampled_from([1.0, 30.0]), below=st.sampled_from([torch.inf, 0.3]), seed=st.integers(0, 1000),
 )  # fmt: skip
 def test_equals_the_plain_matrix(
-    m: int, k: int, d: int, tile: int, within: bool, equal: bool, kind: str, length: float, below: float, seed: int
+    m: int,
+    k: int,
+    d: int,
+    tile: int,
+    within: bool,
+    equal: bool,
+    kind: str,
+    kept: int,
+    length: float,
+    below: float,
+    seed: int,
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
     a = (length * torch.randn(m, d, dtype=torch.float64, generator=generator)).requires_grad_()
@@ -52,6 +62,7 @@ def test_equals_the_plain_matrix(
     weights = torch.randn(2, 13, dtype=torch.float64, generator=generator)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(tiled.TILE, "cpu", tile)
+        patch.setattr(tiled, "KEPT", kept)
         inputs = [x for x in (a, b) if x is not None]
         for use in ((0, 1), (0,), (1,)):
             found, grads = [], []
