@@ -36,7 +36,8 @@ def ids_of(kind: str, count: int, generator: torch.Generator) -> Tensor:
 @given(
     m=st.integers(1, 13), k=st.integers(1, 13), d=st.integers(1, 5), tile=st.sampled_from([1, 2, 5, 64]),
     within=st.booleans(), equal=st.booleans(), kind=st.sampled_from(["none", "own", "few", "sorted"]),
-    kept=st.sampled_from([0, 2**20]), length=st.sampled_from([1.0, 30.0]), below=st.sampled_from([torch.inf, 0.3]), seed=st.integers(0, 1000),
+    kept=st.sampled_from([0, 2**20]), length=st.sampled_from([1.0, 30.0]), below=st.sampled_from([torch.inf, 0.3]),
+    seed=st.integers(0, 1000),
 )  # fmt: skip
 def test_equals_the_plain_matrix(
     m: int,
