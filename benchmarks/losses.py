@@ -231,6 +231,7 @@ def measure(case: Case, most: int) -> list[dict[str, Any]]:
     device = torch.cuda.get_device_name() if gpu else "cpu, 1 thread"
     allocator = "torch's" if gpu else f"{' '.join(platform.libc_ver())}, {'memory kept' if case.kept else 'default'}"
     facts = {"loss": case.loss, "n": case.n, "dim": case.dim, "device": device, "allocator": allocator}
+    facts["commit"] = commit()
     return [{**facts, "form": name, **rounded(row)} for name, row in rows.items()]
 
 
