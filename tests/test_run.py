@@ -33,7 +33,7 @@ def test_the_folder_holds_everything(run: tl.Run) -> None:
     wanted = {"run.json", "encoder.safetensors", "untrained.safetensors", "metrics.jsonl", "report.html", "checkpoints"}
     assert wanted <= names
     facts = json.loads((run.folder / "run.json").read_text())
-    assert facts["method"] == {"name": "simclr", "hidden": 32, "dim": 16, "temperature": 0.1}
+    assert facts["method"] == {"name": "simclr", "hidden": 32, "dim": 16, "temperature": 0.1, "decoupled": False}
     assert facts["training"]["batch"] == 128 and facts["views"]["size"] == 8 and facts["data"]["fingerprint"]
     rows = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["progress"] == 1 and {"spread", "rank", "knn"} <= rows[-1].keys()
