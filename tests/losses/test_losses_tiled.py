@@ -20,6 +20,8 @@ def plain(a: Tensor, b: Tensor | None, pairs: Pairs) -> tuple[Tensor, Tensor]:
     if pairs.rows is not None and pairs.columns is not None:
         same = pairs.rows[:, None] == pairs.columns
         hidden |= ~same if pairs.equal else same
+    if pairs.period:
+        hidden |= (torch.arange(s.shape[0])[:, None] - torch.arange(s.shape[1])) % pairs.period == 0
     hidden |= s > pairs.below
     if b is None:
         hidden |= torch.eye(len(a), dtype=torch.bool)
@@ -35,7 +37,7 @@ def ids_of(kind: str, count: int, generator: torch.Generator) -> Tensor:
 @settings(deadline=None, max_examples=60)
 @given(
     m=st.integers(1, 13), k=st.integers(1, 13), d=st.integers(1, 5), tile=st.sampled_from([1, 2, 5, 64]),
-    within=st.booleans(), equal=st.booleans(), kind=st.sampled_from(["none", "own", "few", "sorted"]),
+    within=st.booleans(), equal=st.booleans(), kind=st.sampled_from(["none", "period", "own", "few", "sorted"]),
     kept=st.sampled_from([0, 2**20]), length=st.sampled_from([1.0, 30.0]), below=st.sampled_from([torch.inf, 0.3]),
     seed=st.integers(0, 1000),
 )  # fmt: skip
@@ -55,8 +57,8 @@ def test_equals_the_plain_matrix(
     generator = torch.Generator().manual_seed(seed)
     a = (length * torch.randn(m, d, dtype=torch.float64, generator=generator)).requires_grad_()
     b = torch.randn(k, d, dtype=torch.float64, generator=generator).requires_grad_() if not within else None
-    if kind == "none":
-        pairs = Pairs(below=below)
+    if kind in ("none", "period"):
+        pairs = Pairs(below=below, period=0 if kind == "none" else 1 + seed % 14)
     else:
         rows = ids_of(kind, m, generator)
         pairs = Pairs(rows, rows if within else ids_of(kind, k, generator), equal=equal, below=below)

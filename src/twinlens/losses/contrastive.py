@@ -38,9 +38,16 @@ def _two_views(
     """2N rows (2N, D) whose inner products are logits, the logit (2N,) of each with its partner, and the negatives."""
     z1, z2 = inputs.embeddings(z1=z1, z2=z2)
     z = unit(torch.cat((z1, z2))) * inputs.temperature(temperature) ** -0.5
-    identity = inputs.ids("ids", ids, z1).repeat(2)
     first, second = z.chunk(2)
-    return z, (first * second).sum(1).repeat(2), Pairs(identity, identity, below=_limit(bound, temperature))
+    return z, (first * second).sum(1).repeat(2), _others(z1, ids, _limit(bound, temperature), views=2)
+
+
+def _others(z: Tensor, ids: Tensor | None, limit: float, *, views: int) -> Pairs:
+    """The negatives among `views` times N rows: those of other samples, or of other ids where there are any."""
+    if ids is None:
+        return Pairs(below=limit, period=len(z))
+    identity = inputs.ids("ids", ids, z).repeat(views)
+    return Pairs(identity, identity, below=limit)
 
 
 def _limit(bound: float | None, temperature: float | Tensor) -> float:
@@ -157,8 +164,8 @@ def clip(
     both directions' InfoNCE; log(N) is chance.
     """
     a, b = inputs.embeddings(a=a, b=b)
-    identity, limit = inputs.ids("ids", ids, a), _limit(bound, inputs.temperature(temperature))
+    pairs = _others(a, ids, _limit(bound, inputs.temperature(temperature)), views=1)
     a, b = unit(a) / temperature, unit(b)
-    rows, columns = log_sum_exp(a, b, Pairs(identity, identity, below=limit))
+    rows, columns = log_sum_exp(a, b, pairs)
     positives = (a * b).sum(1)
     return (softplus(rows - positives).mean() + softplus(columns - positives).mean()) / 2

@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from twinlens.errors import InputError
@@ -24,8 +23,7 @@ def supcon(z: Tensor, labels: Tensor, *, temperature: float | Tensor, form: Lite
     z = inputs.unit(z)[order] * inputs.temperature(temperature) ** -0.5
     _, group, sizes = labels.unique(return_inverse=True, return_counts=True)
     others = sizes[group] - 1  # positives of each row
-    everyone = torch.arange(len(z), device=z.device)
-    rivals, _ = log_sum_exp(z, None, Pairs(everyone, everyone))
+    rivals, _ = log_sum_exp(z, None, Pairs())
     if form == "out":
         sums = z.new_zeros(len(sizes), z.shape[1]).index_add(0, group, z)[group] - z  # of each row's positives
         pull = (z * sums).sum(1) / others.clamp_min(1)

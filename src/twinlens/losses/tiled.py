@@ -28,13 +28,15 @@ class Pairs:
     """Which pairs (i, j) count.
 
     Those whose ids, rows (M,) against columns (K,) int64, differ (with `equal`: are the same), and whose inner product
-    is at most `below`. Without ids all do. A row and itself, where a matrix meets itself, never count.
+    is at most `below`. Without ids all do, but for those whose places differ by a multiple of `period`, if given (views
+    of one sample, N rows apart; cheaper than ids). A row and itself, where a matrix meets itself, never count.
     """
 
     rows: Tensor | None = None
     columns: Tensor | None = None
     equal: bool = False
     below: float = torch.inf
+    period: int = 0
 
 
 def log_sum_exp(a: Tensor, b: Tensor | None, pairs: Pairs) -> tuple[Tensor, Tensor]:
@@ -151,7 +153,11 @@ class _Tiles:
         if compare and self.pairs.rows is not None and self.pairs.columns is not None:
             same = self.pairs.rows[i, None] == self.pairs.columns[j]
             s.masked_fill_(~same if self.pairs.equal else same, -torch.inf)
-        if self.within and i == j and (self.pairs.rows is None or self.pairs.equal):
+        if self.pairs.period:
+            first = (i.start - j.start + s.shape[0] - 1) % self.pairs.period - s.shape[0] + 1
+            for offset in range(first, s.shape[1], self.pairs.period):
+                s.diagonal(offset).fill_(-torch.inf)
+        elif self.within and i == j and (self.pairs.rows is None or self.pairs.equal):
             s.fill_diagonal_(-torch.inf)
         if self.pairs.below < torch.inf:
             s.masked_fill_(s > self.pairs.below, -torch.inf)
