@@ -20,7 +20,7 @@ class SimCLR(Method):
         hidden: Width of the projection head's hidden layer; 2048, ResNet-50's D (section 2.1).
         dim: Width of the projection; 128 (section 2.1).
         temperature: Divides the cosine similarities; 0.1 (table 5, ImageNet); 0.5 for CIFAR-10 (appendix B.9).
-        decoupled: Leave the positive out of the denominator: DCL (Yeh et al. 2022, arXiv 2110.06848, eq. 5); false.
+        decoupled: Leave the positive out of the denominator: DCL (Yeh et al. 2022, arXiv 2110.06848); false.
     """
 
     views = Views(large=2)
