@@ -3,6 +3,7 @@
 import inspect
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -18,12 +19,13 @@ SIZE = 8
 
 
 class Noise(Samples):
-    """Pictures of nothing: (N, SIZE, SIZE, 3) uint8."""
+    """Pictures of nothing: (N, SIZE, SIZE, 3) uint8, in four classes of nothing."""
 
     name, modality, fingerprint = "noise", "image", "0"
 
     def __init__(self, count: int, seed: int = 0) -> None:
         self.pixels = torch.randint(256, (count, SIZE, SIZE, 3), generator=torch.Generator().manual_seed(seed)).byte()
+        self.labels = np.arange(count) % 4
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -61,11 +63,12 @@ def small_settings(target: Any) -> dict[str, Any]:
     return {name: min(value, 16) for name, value in discover.settings(target).items() if type(value) is int}
 
 
-def build(cls: type[Method], seed: int = 0) -> Method:
+def build(cls: type[Method], seed: int = 0, samples: int = 24) -> Method:
     """A method at toy size over an encoder without batch statistics, the same for the same seed."""
     torch.manual_seed(seed)
+    counted = {"samples": samples} if discover.counts_samples(cls) else {}
     encoders = [p for p in inspect.signature(cls.__init__).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD][1:]
-    return cls(*(vit(3, SIZE, patch=2, width=16, depth=1, heads=2) for _ in encoders), **small_settings(cls))
+    return cls(*(vit(3, SIZE, patch=2, width=16, depth=1, heads=2) for _ in encoders), **small_settings(cls) | counted)
 
 
 def still_norms(module: nn.Module) -> None:

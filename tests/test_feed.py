@@ -5,6 +5,7 @@ from support import Noise, Shaken, build, feed
 
 from twinlens.embed import embed, to_parquet
 from twinlens.methods.simclr import SimCLR
+from twinlens.methods.supcon import SupCon
 
 
 def test_an_epoch_holds_every_sample_once_but_for_the_incomplete_batch() -> None:
@@ -22,6 +23,21 @@ def test_micro_batches_hold_what_the_whole_batch_holds() -> None:
     assert torch.equal(one.key, torch.cat([batch.key for batch in many]))
     for number, view in enumerate(one.views):
         assert torch.equal(view, torch.cat([batch.views[number] for batch in many]))
+
+
+def test_labels_come_with_their_samples_to_a_method_that_asks_for_them() -> None:
+    data = feed(SupCon, micro_batches=5)
+    data._labels = torch.arange(24) ** 2  # a label for each sample, so that none can stand for another
+    for step, chunks in enumerate(data.run(0, 4)):
+        targets = [chunk().target for chunk in chunks]
+        assert torch.equal(torch.cat(targets), data.index(step) ** 2)  # type: ignore[arg-type]
+        assert torch.equal(chunks[0]().target, targets[0])  # type: ignore[arg-type]
+
+
+def test_labels_do_not_reach_a_method_that_does_not_ask() -> None:
+    for method, wanted in ((SupCon, True), (SimCLR, False)):
+        (chunks,) = feed(method, micro_batches=3).run(0, 1)
+        assert all((chunk().target is not None) == wanted for chunk in chunks)
 
 
 def test_starting_in_the_middle_gives_the_same_batches() -> None:
@@ -64,8 +80,8 @@ def test_parquet_holds_the_embeddings_in_row_groups(tmp_path) -> None:  # type: 
     parts = {"train": train}
     assert to_parquet(path, encoder, parts, Shaken(), device=device, rows=4) == (10, 16)
     table = pq.read_table(path)
-    assert table.column_names == ["part", "index", "name", "embedding"]
-    assert table["name"].to_pylist()[9] == "9.png"
+    assert table.column_names == ["part", "index", "name", "label", "embedding"]
+    assert (table["name"].to_pylist()[9], table["label"].to_pylist()[9]) == ("9.png", 1)
     expected = embed(encoder, train, Shaken(), device=device)
     torch.testing.assert_close(torch.tensor(table["embedding"].to_pylist()), expected)
     assert [file.name for file in path.parent.iterdir()] == ["e.parquet"]

@@ -6,9 +6,11 @@ Letters used for shapes everywhere: N samples, V views, C channels, H W pixels, 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,12 +25,14 @@ class Views:
     `large` views show most of a sample and come first in `Batch.views`; `small` ones show a part of it (multi-crop).
     `strength` says how far two views of a sample may differ: "strong" (contrastive recipes), "weak" (masked and
     generative methods, where the mask or the noise is the task) or "asymmetric" (strong, but the first two views are
-    drawn from different distributions, as in BYOL, appendix B).
+    drawn from different distributions, as in BYOL, appendix B). `labels` says that the method learns from labels:
+    they come as `Batch.target`, and data without them is refused.
     """
 
     large: int = 2
     small: int = 0
     strength: Literal["strong", "weak", "asymmetric"] = "strong"
+    labels: bool = False
 
 
 class Batch(NamedTuple):
@@ -44,14 +48,19 @@ class Batch(NamedTuple):
     key: Tensor
     target: Tensor | None = None
 
+    def by_size(self) -> list[Tensor]:
+        """The views of one size side by side, in order, (V'N, ...) each, so that an encoder runs once for a size."""
+        return [torch.cat(list(views)) for _, views in groupby(self.views, key=lambda view: view.shape)]
+
 
 class Samples(ABC):
     """What the user has, read once and ready to be made into views: the only thing a data file gives.
 
     `modality` names the file in views/ that understands what `fetch` returns. `labels` (N,) int64 index into `classes`
-    and are for evaluation and watching only. `names` (N) say where samples came from (a file), if that has a name.
-    `fingerprint` is a hash of the content, so that two runs over the same data can be told from two runs over different
-    data. `notes` are sentences for the report (files skipped, say).
+    and are for evaluation and watching only, except where a method asks for them (`Views.labels`). `names` (N) say
+    where samples came from (a file), if that has a name. `fingerprint` is a hash of the content, so that two runs over
+    the same data can be told from two runs over different data. `notes` are sentences for the report (files skipped,
+    say).
     """
 
     name: str

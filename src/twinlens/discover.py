@@ -65,10 +65,15 @@ def encoder_kind(cls: type[Method]) -> type:
     return kind
 
 
+def counts_samples(cls: type[Method]) -> bool:
+    """Whether a method has to be told how many samples the data has: by an argument `samples` without a default."""
+    return "samples" in inspect.signature(cls).parameters
+
+
 def settings(target: Callable[..., Any]) -> Settings:
-    """The settings of a class or function: its keyword-only arguments and their defaults."""
+    """The settings of a class or function: its keyword-only arguments that have a default, and the defaults."""
     parameters = inspect.signature(target).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
 
 
 def assign(given: Mapping[str, Any], targets: Mapping[str, Iterable[str]]) -> dict[str, Settings]:

@@ -38,6 +38,7 @@ class Feed:
         self.steps = len(samples) // batch  # in an epoch
         self.waited = 0.0  # seconds for which a step had to wait for its samples
         self._order = -1, torch.empty(0, dtype=torch.int64)
+        self._labels = torch.from_numpy(samples.labels) if views.labels and samples.labels is not None else None
 
     def index(self, step: int) -> Tensor:
         """The sample indices of this process at a step: (n,)."""
@@ -68,6 +69,7 @@ class Feed:
             key = random.keys(self.seed, epoch, here)
             moved = tuple(tensor.to(self.device, non_blocking=True) for tensor in raw)
             views = self.maker.create(moved, random.fold(key, 0), self.views)
-            return Batch(views, here, random.fold(key, 1))
+            target = None if self._labels is None else self._labels[index].to(self.device, non_blocking=True)
+            return Batch(views, here, random.fold(key, 1), target)
 
         return make

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
+from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -60,9 +61,9 @@ def pretrain(
 
     `settings` are those of training (epochs, batch, rate, seed, ...), of the method, of the encoder and of the views;
     `twinlens show METHOD` lists them. What is not set comes from `recipe`, if given, else from the signatures. Labels,
-    given or found in the data, are only for watching (kNN in the progress line). A checkpoint is written every
-    `save_every` seconds; with `resume`, the run in `out`, if it was started, goes on from the last one, to the same
-    weights. Raises InputError, a ValueError.
+    given or found in the data, are only for watching (kNN in the progress line), but for a method that learns from them
+    (`Views.labels`). A checkpoint is written every `save_every` seconds; with `resume`, the run in `out`, if it was
+    started, goes on from the last one, to the same weights. Raises InputError, a ValueError.
     """
     run = plan(data, method, encoder=encoder, recipe=recipe, **settings)
     path = Path(out or f"runs/{Path(run.data).stem}-{run.method}")
@@ -116,6 +117,12 @@ def prepare(run: Run, data: Data, labels: NDArray[np.integer[Any]] | None = None
     samples = load_data(data, size=size).train
     if labels is not None:
         samples = samples.with_labels(labels)
+    learns = discover.method(run.method).views.labels
+    if learns and samples.labels is None:
+        raise InputError(
+            f"{run.method} learns from labels, and {samples.name} has none: give a folder with a subfolder for each "
+            f"class, an .npz with labels, or labels= in Python."
+        )
     count, (side, _, channels) = len(samples), samples.shape
     size = size or min(side, 224 if distributed.device().type == "cuda" else 64)
     order = random.permutation(count, run.training.seed, _HOLD_OUT)
@@ -126,6 +133,8 @@ def prepare(run: Run, data: Data, labels: NDArray[np.integer[Any]] | None = None
         "given": run.data, "name": samples.name, "modality": samples.modality, "fingerprint": samples.fingerprint,
         "samples": len(learn), "held_out": held, "channels": channels, "side": side, "notes": list(samples.notes),
     }  # fmt: skip
+    if learns and samples.labels is not None:
+        facts["labels"] = blake2b(samples.labels.tobytes(), digest_size=16).hexdigest()
     bank = learn[random.permutation(len(learn), run.training.seed, _HOLD_OUT)[:BANK]]
     learning, watched, searched = (samples.subset(part) for part in (learn, order[:held], bank))
     return Setup(learning, watched, searched, maker=run.maker(size), size=size, channels=channels, facts=facts)
@@ -138,13 +147,15 @@ def _check_batch(training: Training, count: int) -> None:
             f"smaller."
         )
     parts = distributed.world() * training.micro_batches
+    if training.steps(count) < 1:
+        raise InputError(f"{training.epochs} epochs of {count} samples are less than a step: choose more --epochs.")
     if training.batch < 2 * parts:
         raise InputError(f"a batch of {training.batch} is too small for {parts} parts (processes times micro-batches).")
 
 
 def _fit(fabric: Fabric, run: Run, setup: Setup, *, resume: bool, save_every: float) -> Run:
     encoder = run.new_encoder(setup.channels, setup.size)
-    method = run.new_method(encoder, setup.size)
+    method = run.new_method(encoder, setup.size, len(setup.learn))
     distributed.synchronise(method)
     facts = json.loads(json.dumps(describe(fabric, run, setup, method)))  # as it is read again: lists for tuples
     optimizer = build_optimizer(run.training.optimizer, method, rate=run.training.rate, decay=run.training.decay)
@@ -171,21 +182,22 @@ def _loop(
 ) -> None:  # fmt: skip
     method, training, device = model.module, run.training, fabric.device
     learn = setup.learn.to(device) if device.type == "cuda" and _fits(setup.learn, device) else setup.learn
+    views = run.training.views(method.views)
     feed = Feed(
         learn,
         setup.maker,
-        method.views,
+        views,
         batch=training.batch,
         micro_batches=training.micro_batches,
         seed=training.seed,
         device=device,
     )
-    total = training.epochs * feed.steps
+    total = training.steps(len(learn))
     if start == total:
         return
     journal = Journal(
         run.folder / "metrics.jsonl", title=f"{run.method} on {setup.facts['name']}", total=total, start=start,
-        views_per_step=training.batch * (method.views.large + method.views.small), silent=not fabric.is_global_zero,
+        views_per_step=training.batch * (views.large + views.small), silent=not fabric.is_global_zero,
     )  # fmt: skip
     saved = time.monotonic()
     with journal:
@@ -208,7 +220,7 @@ def _report(run: Run, setup: Setup, encoder: nn.Module, method: Method, device: 
         return  # too few for a spectrum, a map or neighbours
     embeddings, untrained = (embed(one, setup.held, setup.maker, device=device) for one in (encoder, run.untrained))
     stored.collect(
-        run.folder, learn=setup.learn, held=setup.held, maker=setup.maker, views=method.views,
+        run.folder, learn=setup.learn, held=setup.held, maker=setup.maker, views=run.training.views(method.views),
         embeddings=embeddings, untrained=untrained, seed=run.training.seed,
     )  # fmt: skip
     stored.render(run.folder, run.metrics)
@@ -235,6 +247,8 @@ def describe(fabric: Fabric, run: Run, setup: Setup, method: Method) -> dict[str
     sections = run.sections(setup.size)
     norms = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in method.modules())
     notes = []
+    if method.views.labels:
+        notes.append("The method learnt from the labels of its training samples.")
     if run.training.micro_batches > 1 and norms:
         notes.append("Batch normalisation took its statistics from each micro-batch, not from the whole batch.")
     return {

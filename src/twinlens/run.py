@@ -4,7 +4,7 @@ With `fit`, which trains it, the only file that composes stages.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,10 +23,10 @@ from twinlens.embed import embed, to_parquet
 from twinlens.encoders import foreign
 from twinlens.encoders.contract import TokenEncoder
 from twinlens.errors import InputError, unknown
-from twinlens.evaluate.baselines import Raw
+from twinlens.evaluate.baselines import RAW, UNTRAINED, Raw
 from twinlens.evaluate.evaluation import Evaluation
 from twinlens.evaluate.protocol import standard
-from twinlens.evaluate.result import Labelled
+from twinlens.evaluate.result import Labelled, Result
 from twinlens.evaluate.splits import parts
 from twinlens.method import Method
 from twinlens.monitor import journal
@@ -84,13 +84,17 @@ class Run:
             raise unknown("encoder", self.architecture, discover.encoders())
         return discover.encoders()[self.architecture](channels, size, **self.sections(size)["encoder"])
 
-    def new_method(self, encoder: nn.Module, size: int) -> Method:
-        """The method around an encoder, its heads with the initial weights of the run's seed."""
+    def new_method(self, encoder: nn.Module, size: int, samples: int) -> Method:
+        """The method around an encoder, its heads with the initial weights of the run's seed.
+
+        A method that keeps something for each of the data's `samples` has an argument of that name without a default.
+        """
         cls = discover.method(self.method)
         if discover.encoder_kind(cls) is TokenEncoder and not isinstance(encoder, TokenEncoder):
             raise InputError(f"{self.method} needs an encoder that gives tokens: vit instead of {self.architecture!r}.")
         torch.manual_seed(self.training.seed)
-        return cls(encoder, **self.sections(size)["method"])
+        given = self.sections(size)["method"] | ({"samples": samples} if discover.counts_samples(cls) else {})
+        return cls(encoder, **given)
 
     # What was trained ------------------------------------------------------------------------------------------------
 
@@ -156,19 +160,29 @@ class Run:
         named = {"train": split.train} | ({"test": split.test} if split.test else {})
         return to_parquet(Path(path), self.encoder, named, self.maker(self.size), device=distributed.device())
 
-    def evaluate(self, data: Data, *, seed: int = 0) -> Evaluation:
+    def evaluate(self, data: Data, *, seed: int = 0, known: Mapping[str, Sequence[Result]] | None = None) -> Evaluation:
         """How good the frozen encoder is on labelled data, beside the raw input and the encoder before training.
 
         kNN, a linear probe and few-label probes, each with a 95 % interval. Data without a test part of its own is
-        split 80 : 20 within each class. The table is also written to evaluation.json and report.html.
+        split 80 : 20 within each class. The table is also written to evaluation.json and report.html. Baselines whose
+        results are `known` by name, from another run's evaluation, are not measured again.
         """
-        train, test = parts(self.read(data), seed=seed)
+        split = self.read(data)
+        seen = "labels" in self.facts["data"] and self.facts["data"]["fingerprint"] == split.train.fingerprint
+        if seen and (split.test is None or split.test.labels is None):
+            raise InputError(
+                f"{self.method} learnt from the labels of {split.train.name}, which has no test part of its own: "
+                f"evaluate it on labelled data that it has not seen."
+            )
+        train, test = parts(split, seed=seed)
         assert train.labels is not None and test.labels is not None
-        encoders = {"": self.encoder, "raw input": Raw(), "untrained encoder": self.untrained}
-        tables = {}
-        for name, encoder in encoders.items():
-            learn = Labelled(self.embeddings(train, encoder), train.labels)
-            tables[name] = standard(learn, Labelled(self.embeddings(test, encoder), test.labels), seed=seed)
+        encoders = {"": self.encoder, RAW: Raw(), UNTRAINED: self.untrained}
+        tables = dict(known or {})
+        for name in encoders:
+            if name not in tables:
+                learn = Labelled(self.embeddings(train, encoders[name]), train.labels)
+                judged = Labelled(self.embeddings(test, encoders[name]), test.labels)
+                tables[name] = standard(learn, judged, seed=seed)
         trained = tables.pop("")
         rows = [row.beside({name: table[i] for name, table in tables.items()}) for i, row in enumerate(trained)]
         evaluation = Evaluation(

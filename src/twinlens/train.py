@@ -1,7 +1,7 @@
 """The loop: one page, the same for every method."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from twinlens import distributed, random
+from twinlens.batch import Views
 from twinlens.feed import Feed
 from twinlens.gradients import gradients
 from twinlens.method import Method
@@ -21,7 +22,7 @@ class Training:
     """How the weights are moved, whatever the method.
 
     Args:
-        epochs: Passes over the samples; 100, the shortest run of SimCLR's figure 9.
+        epochs: Passes over the samples, 0.5 for half a pass; 100, the shortest run of SimCLR's figure 9.
         batch: Samples in a step, over all processes and micro-batches together; 256, the smallest of SimCLR's figure 9.
         micro_batches: Parts in which a process encodes its share of the batch; the gradient stays that of the whole
             batch, memory falls, time grows by a forward (Gao et al. 2021, arXiv 2101.06983).
@@ -31,10 +32,11 @@ class Training:
         warmup: Share of the run over which the rate rises from 0; a cosine takes it back to 0; 0.05 (MAE: 40 of 800).
         clip: Largest norm of the gradient; 0 leaves it alone.
         precision: bf16-mixed or 32-true; auto takes bf16-mixed on a GPU.
+        small_views: How many small views are made for a method that asks for some; unless given, as many as it asks.
         seed: Of initial weights, the order of samples and every random view.
     """
 
-    epochs: int = 100
+    epochs: float = 100
     batch: int = 256
     micro_batches: int = 1
     optimizer: Name = "adamw"
@@ -43,7 +45,16 @@ class Training:
     warmup: float = 0.05
     clip: float = 0.0
     precision: Literal["auto", "bf16-mixed", "32-true", "64-true"] = "auto"
+    small_views: int | None = None
     seed: int = 0
+
+    def views(self, asked: Views) -> Views:
+        """What is made of what a method asks for."""
+        return asked if self.small_views is None or not asked.small else replace(asked, small=self.small_views)
+
+    def steps(self, samples: int) -> int:
+        """How many steps the run takes over that many samples, each pass without its incomplete last batch."""
+        return round(self.epochs * (samples // self.batch))
 
 
 class Step(NamedTuple):
@@ -59,11 +70,11 @@ def train(
     fabric: Fabric, method: Method, optimizer: torch.optim.Optimizer, feed: Feed, training: Training, *, start: int = 0
 ) -> Iterator[Step]:
     """Takes the steps from `start` to the end, one for each item drawn. `method` is as `fabric.setup` gave it."""
-    total = training.epochs * feed.steps
+    total = training.steps(len(feed.samples))
     for step, chunks in enumerate(feed.run(start, total), start):
         rate = training.rate * warmup_cosine((step + 0.5) / total, warmup=training.warmup)
         for group in optimizer.param_groups:
-            group["lr"] = rate * group.get("rate_factor", 1.0)
+            group["lr"] = (training.rate if group["fixed"] else rate) * group["factor"]
         torch.manual_seed(random.seed(training.seed, step, distributed.rank()))  # for encoders that draw by themselves
         optimizer.zero_grad()
         loss, parts = gradients(fabric, method, chunks, feed.batch)

@@ -44,7 +44,7 @@ def parser(arguments: list[str]) -> ArgumentParser:
         "--size", type=int, help="side of a view in pixels (default: the pictures' own, at most 64, or 224 on a GPU)"
     )
     made.add_class_arguments(Training)
-    made.add_class_arguments(method, skip={"encoder"})
+    made.add_class_arguments(method, skip={"encoder", "samples"})
     if factory is not None:
         made.add_function_arguments(factory, skip={"channels", "size"})
     made.add_class_arguments(discover.makers()[run.modality], skip={"size"})

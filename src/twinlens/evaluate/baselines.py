@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+RAW, UNTRAINED = "raw input", "untrained encoder"
 _NUMBERS = 1024  # at most, for a raw sample: a probe on more learns slowly, and pooled pixels serve it no worse
 
 

@@ -8,6 +8,7 @@ from twinlens.encoders.contract import dim_of
 from twinlens.heads.mlp import mlp
 from twinlens.losses import negative_cosine
 from twinlens.method import Method
+from twinlens.update.optimizers import Rate, with_rate
 from twinlens.update.schedules import cosine
 from twinlens.update.slow import follow, slow_copy
 
@@ -22,14 +23,24 @@ class BYOL(Method):
         hidden: Width of the hidden layer of projector and predictor; 4096 (section 3.3).
         dim: Width of projection and prediction; 256 (section 3.3).
         momentum: The slow copy's momentum at the start, which rises to 1 along a cosine; 0.996 (section 3.3).
+        predictor_rate: Factor of the predictor's learning rate; 1. A faster predictor can do without a slow copy
+            (`momentum` 0; appendix I).
     """
 
     views = Views(large=2, strength="asymmetric")
 
-    def __init__(self, encoder: nn.Module, *, hidden: int = 4096, dim: int = 256, momentum: float = 0.996) -> None:
+    def __init__(
+        self,
+        encoder: nn.Module,
+        *,
+        hidden: int = 4096,
+        dim: int = 256,
+        momentum: float = 0.996,
+        predictor_rate: float = 1.0,
+    ) -> None:
         super().__init__()
         self.online = nn.Sequential(encoder, mlp(dim_of(encoder), hidden, dim))
-        self.predict = mlp(dim, hidden, dim)
+        self.predict = with_rate(mlp(dim, hidden, dim), Rate(factor=predictor_rate))
         self.target = slow_copy(self.online)
         self.momentum = momentum
 

@@ -63,8 +63,7 @@ class LeJEPA(Method):
         self.register_buffer("step", torch.tensor(0))  # draws are counted by it: the same in all processes
 
     def encode(self, batch: Batch) -> tuple[Tensor, ...]:
-        sizes = batch.views[: self.views.large], batch.views[self.views.large :]
-        h = torch.cat([self.encoder(torch.cat(views)) for views in sizes])  # (VN, D): a forward for each size
+        h = torch.cat([self.encoder(views) for views in batch.by_size()])  # (VN, D): a forward for each size
         return (self.project(h).unflatten(0, (len(batch.views), -1)).transpose(0, 1),)  # (N, V, K)
 
     def compare(self, z: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Tuned runs: a file for each dataset, in it a function for each method that returns a `Run`."""
 
 import inspect
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -13,15 +14,21 @@ def names() -> list[str]:
     return sorted(file.stem for file in Path(__file__).parent.glob("[!_]*.py"))
 
 
-def find(recipe: str, method: str) -> Run:
-    """The run that a recipe names for a method, or InputError with the nearest names."""
+def runs(recipe: str) -> dict[str, Callable[[], Run]]:
+    """The methods that a recipe has, each with what makes its run; InputError with the nearest names of recipes."""
     if recipe not in names():
         raise unknown("recipe", recipe, names())
     module = import_module(f"twinlens.recipes.{recipe}")
-    runs = {
-        name: value for name, value in vars(module).items() if inspect.isfunction(value) and not name.startswith("_")
+    return {
+        name: value
+        for name, value in inspect.getmembers(module, inspect.isfunction)
+        if value.__module__ == module.__name__ and not name.startswith("_")
     }
-    if method not in runs:
-        raise unknown(f"method in recipe {recipe}", method, runs)
-    found: Run = runs[method]()
-    return found
+
+
+def find(recipe: str, method: str) -> Run:
+    """The run that a recipe names for a method, or InputError with the nearest names."""
+    found = runs(recipe)
+    if method not in found:
+        raise unknown(f"method in recipe {recipe}", method, found)
+    return found[method]()

@@ -1,7 +1,7 @@
 """Optimizers, and which parameters they decay."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import nn
@@ -9,16 +9,39 @@ from torch import nn
 Name = Literal["adamw", "lars", "sgd"]
 
 
-def optimizer(name: Name, module: nn.Module, *, rate: float, decay: float) -> torch.optim.Optimizer:
-    """The optimizer over the parameters that learn, in two groups: matrices, and vectors (biases, norms' scales).
+M = TypeVar("M", bound=nn.Module)
 
-    Vectors are neither decayed nor, under LARS, adapted (Grill et al. 2020, section 3.3).
+
+class Rate(NamedTuple):
+    """How a part's learning rate differs from the run's: by a factor, and whether it keeps out of the schedule."""
+
+    factor: float = 1.0
+    fixed: bool = False
+
+
+def with_rate(module: M, rate: Rate) -> M:
+    """The module, whose parameters `optimizer` will give a rate of their own; a part of it may have yet another."""
+    object.__setattr__(module, "_twinlens_rate", rate)
+    return module
+
+
+def optimizer(name: Name, module: nn.Module, *, rate: float, decay: float) -> torch.optim.Optimizer:
+    """The optimizer over the parameters that learn: for each rate there is, a group of matrices and one of vectors.
+
+    Vectors (biases, norms' scales) are neither decayed nor, under LARS, adapted (Grill et al. 2020, section 3.3). Every
+    group says in `factor` and `fixed` what its rate is to be.
     """
-    learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [parameter for parameter in learning if parameter.ndim > 1], "weight_decay": decay},
-        {"params": [parameter for parameter in learning if parameter.ndim <= 1], "weight_decay": 0.0, "trust": None},
-    ]
+    rates: dict[nn.Parameter, Rate] = {}
+    for part in module.modules():  # the outer ones first
+        own = getattr(part, "_twinlens_rate", None)
+        rates |= {parameter: own or rates.get(parameter, Rate()) for parameter in part.parameters()}
+    groups: list[dict[str, Any]] = []
+    for each in dict.fromkeys(rates.values()):
+        of_rate = [parameter for parameter in rates if rates[parameter] == each and parameter.requires_grad]
+        common = each._asdict() | {"lr": rate * each.factor}
+        matrices, vectors = ([p for p in of_rate if (p.ndim > 1) == matrix] for matrix in (True, False))
+        groups += [{"params": matrices, "weight_decay": decay} | common] if matrices else []
+        groups += [{"params": vectors, "weight_decay": 0.0, "trust": None} | common] if vectors else []
     if name == "adamw":
         return torch.optim.AdamW(groups, lr=rate)
     if name == "sgd":
