@@ -91,6 +91,57 @@ def test_a_view_of_another_size_has_the_positions_of_its_own_grid(encoder, view)
     torch.testing.assert_close(encoder.tokens(small), expected)
 
 
+@pytest.fixture
+def mask():
+    hidden = torch.zeros(2, 16, dtype=torch.bool)
+    hidden[0, [1, 2, 9]] = hidden[1, [0, 15]] = True
+    return hidden
+
+
+def test_a_masked_token_is_the_mask_token_at_its_position(view, mask):
+    encoder = vit(3, 8, patch=2, width=12, depth=0, heads=3).double()  # without blocks a token knows itself alone
+    mask_token = torch.rand(12, dtype=torch.float64)
+    tokens, plain = encoder.tokens(view, mask=mask, mask_token=mask_token), encoder.tokens(view)
+    assert torch.equal(tokens[~mask], plain[~mask])
+    for n, t in mask.nonzero().tolist():
+        torch.testing.assert_close(tokens[n, t], encoder.body(mask_token + encoder.positions[t]))
+    assert not torch.allclose(tokens[0, 1], tokens[0, 2])
+
+
+def test_what_is_masked_is_not_seen_and_the_rest_is(encoder, view, mask):
+    mask_token = torch.rand(12, dtype=torch.float64)
+    noise = torch.rand(2, 16, 12, dtype=torch.float64)
+    plain = encoder.tokens(view, mask=mask, mask_token=mask_token)
+    for hidden, same in ((mask, True), (~mask, False)):
+        other = encoder.unpatchify(torch.where(hidden[..., None], noise, encoder.patchify(view)))
+        assert torch.equal(encoder.tokens(other, mask=mask, mask_token=mask_token), plain) == same
+    view.requires_grad_()
+    tokens = encoder.tokens(view, mask=mask, mask_token=mask_token.requires_grad_())
+    (seen,) = torch.autograd.grad((tokens * noise).sum(), view, retain_graph=True)
+    assert torch.equal(encoder.patchify(seen).abs().sum(-1) > 0, ~mask)  # tokens that are shown matter to all
+    assert torch.autograd.grad((tokens * noise).sum(), mask_token)[0].all()
+
+
+def test_a_mask_may_hide_nothing_or_what_is_not_kept(encoder, view, mask):
+    mask_token = torch.rand(12, dtype=torch.float64)
+    nothing = encoder.tokens(view, mask=torch.zeros_like(mask), mask_token=mask_token)
+    assert torch.equal(nothing, encoder.tokens(view))
+    keep = torch.tensor([[1, 0, 15], [0, 2, 1]])
+    kept = encoder.tokens(view, keep, mask=mask.gather(1, keep), mask_token=mask_token)
+    other = encoder.unpatchify(torch.where(mask[..., None], 7.0, encoder.patchify(view)))
+    assert torch.equal(encoder.tokens(other, keep, mask=mask.gather(1, keep), mask_token=mask_token), kept)
+
+
+@pytest.mark.parametrize("pool", [True, False])
+def test_pooled_tokens_are_the_embedding(view, pool):
+    encoder = vit(3, 8, patch=2, width=12, depth=1, heads=3, pool=pool).double()
+    tokens = encoder.tokens(view)
+    by_hand = tokens.sum(dim=1) / 16 if pool else torch.stack([torch.cat(list(row)) for row in tokens])
+    torch.testing.assert_close(encoder.pooled(tokens), by_hand)
+    assert torch.equal(encoder(view), encoder.pooled(tokens))
+    assert by_hand.shape == (2, encoder.dim)
+
+
 def test_positions_are_not_saved(encoder):
     assert "positions" not in encoder.state_dict()
 

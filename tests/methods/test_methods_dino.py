@@ -8,7 +8,8 @@ from support import build
 from torch import Tensor
 
 from twinlens.batch import Batch
-from twinlens.methods.dino import DINO, warmed
+from twinlens.methods.dino import DINO
+from twinlens.update.schedules import warmed
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

@@ -26,8 +26,16 @@ class TokenEncoder(Protocol):
     def __call__(self, view: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, D)."""
 
-    def tokens(self, view: Tensor, keep: Tensor | None = None) -> Tensor:
-        """(N, C, H, W) -> (N, T, D'); with `keep` (N, K), only those tokens are computed: (N, K, D')."""
+    def tokens(
+        self, view: Tensor, keep: Tensor | None = None, *, mask: Tensor | None = None, mask_token: Tensor | None = None
+    ) -> Tensor:
+        """(N, C, H, W) -> (N, T, D'); with `keep` (N, K), only those tokens are computed: (N, K, D').
+
+        Where `mask` (N, T) bool holds, `mask_token` (D') takes the place of what is seen; the position stays.
+        """
+
+    def pooled(self, tokens: Tensor) -> Tensor:
+        """All tokens (N, T, D') of a view -> its embedding (N, D), as a call gives it."""
 
     def patchify(self, view: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, T, P), the pixels under each token."""

@@ -1,5 +1,6 @@
 """The vision transformer (Dosovitskiy et al. 2021) in the form that masked image modelling uses (He et al. 2022)."""
 
+import torch
 from torch import Tensor, nn
 
 from twinlens.encoders.transformer import Transformer, linear, sincos
@@ -39,18 +40,29 @@ class ViT(nn.Module):
         parts = patches.reshape(n, h, w, p, p, -1).permute(0, 5, 1, 3, 2, 4)  # (N, C, H/p, p, W/p, p)
         return parts.reshape(n, -1, h * p, w * p)
 
-    def tokens(self, view: Tensor, keep: Tensor | None = None) -> Tensor:
-        """(N, C, H, W) -> (N, T, D), or (N, K, D) of the tokens `keep` (N, K) int64 alone: nothing else is computed."""
+    def tokens(
+        self, view: Tensor, keep: Tensor | None = None, *, mask: Tensor | None = None, mask_token: Tensor | None = None
+    ) -> Tensor:
+        """(N, C, H, W) -> (N, T, D), or (N, K, D) of the tokens `keep` (N, K) int64 alone: nothing else is computed.
+
+        Where `mask` (N, T) bool holds, `mask_token` (D) takes the place of the embedded patch; the position stays.
+        """
         patches, positions = self.patchify(view), self._place(view)  # (N, T, P), (T, D)
         if keep is not None:
             patches, positions = patches.gather(1, keep[..., None].expand(-1, -1, self.patch_dim)), positions[keep]
-        out: Tensor = self.body(self.embed(patches) + positions)
+        embedded = self.embed(patches)
+        if mask is not None and mask_token is not None:
+            embedded = torch.where(mask[..., None], mask_token.to(embedded), embedded)
+        out: Tensor = self.body(embedded + positions)
         return out
 
-    def forward(self, view: Tensor) -> Tensor:
-        """`view` (N, C, H, W) -> (N, D), the mean over its tokens or all of them side by side."""
-        tokens = self.tokens(view)
+    def pooled(self, tokens: Tensor) -> Tensor:
+        """A view's tokens (N, T, D) -> its embedding: their mean, or all of them side by side."""
         return tokens.mean(dim=1) if self.pool else tokens.flatten(1)
+
+    def forward(self, view: Tensor) -> Tensor:
+        """`view` (N, C, H, W) -> its embedding, (N, D) or (N, T * D)."""
+        return self.pooled(self.tokens(view))
 
     def _place(self, view: Tensor) -> Tensor:
         grid = (view.shape[2] // self.patch, view.shape[3] // self.patch)

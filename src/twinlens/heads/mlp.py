@@ -1,4 +1,4 @@
-"""The multilayer perceptron that nearly every method puts behind its encoder."""
+"""The multilayer perceptrons that nearly every method puts behind its encoder."""
 
 from itertools import pairwise
 
@@ -18,3 +18,18 @@ def mlp(*widths: int, norm_output: bool = False) -> nn.Sequential:
     if norm_output:
         layers.append(nn.BatchNorm1d(widths[-1], affine=False))
     return nn.Sequential(*layers)
+
+
+def gelu_mlp(*widths: int) -> nn.Sequential:
+    """(..., widths[0]) -> (..., widths[-1]): linear, GELU between layers, no norm; the last layer is linear alone.
+
+    Weights are drawn with a deviation of 0.02 and biases are zero, as in the code of DINO's authors: what samples have
+    in common, which torch's own biases would be, is no part of what the head says of them.
+    """
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        linear = nn.Linear(before, after)
+        nn.init.xavier_uniform_(linear.weight)
+        nn.init.zeros_(linear.bias)
+        layers += [linear, nn.GELU()]
+    return nn.Sequential(*layers[:-1])

@@ -1,7 +1,7 @@
 """Pure functions: tensors in, a scalar out; no parameters, no process groups, no logging."""
 
 from twinlens.losses.contrastive import clip, decoupled, info_nce, nt_xent, reweighted
-from twinlens.losses.geometry import alignment, negative_cosine, uniformity
+from twinlens.losses.geometry import alignment, koleo, negative_cosine, uniformity
 from twinlens.losses.metric import margin, triplet
 from twinlens.losses.siglip import sigmoid
 from twinlens.losses.supervised import supcon
@@ -11,6 +11,7 @@ __all__ = [
     "clip",
     "decoupled",
     "info_nce",
+    "koleo",
     "margin",
     "negative_cosine",
     "nt_xent",

@@ -2,11 +2,13 @@
 
 import math
 
+import torch
 from torch import Tensor
 
 from twinlens.losses import inputs
 from twinlens.losses.inputs import unit
 from twinlens.losses.tiled import Pairs, log_sum_exp
+from twinlens.nearest import top_k
 
 
 def negative_cosine(p: Tensor, z: Tensor) -> Tensor:
@@ -37,3 +39,17 @@ def uniformity(z: Tensor, *, t: float = 2.0) -> Tensor:
     (z,) = inputs.embeddings(z=z)
     rows, _ = log_sum_exp(unit(z) * math.sqrt(2 * inputs.positive("t", t)), None, Pairs())
     return rows.logsumexp(0) - math.log(len(z) * (len(z) - 1)) - 2 * t
+
+
+def koleo(z: Tensor) -> Tensor:
+    """-log of the distance from each unit vector of `z` (N, D) to the nearest other: the mean over rows.
+
+    The regulariser of Sablayrolles et al. 2019, arXiv 1806.03198, after the entropy of Kozachenko and Leonenko: lower,
+    the more evenly spread. Both ends of a distance take gradient; where it is 0, which has no direction, none.
+    """
+    (z,) = inputs.embeddings(z=z)
+    u = unit(z)
+    first, second = top_k(u, u, 2)[1].unbind(1)
+    nearest = torch.where(first == torch.arange(len(u), device=u.device), second, first)
+    distance: Tensor = torch.linalg.vector_norm(u - u[nearest], dim=1)
+    return -(distance + 1e-8).log().mean()  # finite where rows coincide (DINOv2's code)

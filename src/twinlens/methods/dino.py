@@ -2,26 +2,15 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from twinlens.batch import Batch, Views
 from twinlens.encoders.contract import dim_of
+from twinlens.heads.mlp import gelu_mlp
+from twinlens.losses.distillation import across_views, centred, scores
 from twinlens.losses.inputs import unit
 from twinlens.method import Method
-from twinlens.update.schedules import cosine
+from twinlens.update.schedules import cosine, frozen, warmed
 from twinlens.update.slow import follow, slow_copy
-
-
-def warmed(progress: Tensor, start: float, end: float, warmup: float) -> Tensor:
-    """From `start` to `end` along a line over the share `warmup` of the run, then `end`."""
-    done = (progress / warmup).clamp(max=1) if warmup else torch.ones_like(progress)
-    return start + (end - start) * done
-
-
-def cross_entropy(p_t: Tensor, s: Tensor, w: Tensor, tau: float) -> Tensor:
-    """The mean over N of H(P_t, P_s), for targets (N, K), a student's `s` (N, d) and its last layer `w` (K, d)."""
-    return F.cross_entropy(s @ w.T / tau, p_t)
 
 
 class DINO(Method):
@@ -61,8 +50,7 @@ class DINO(Method):
         freeze: float = 0.003,
     ) -> None:
         super().__init__()
-        into, between = nn.Linear(dim_of(encoder), hidden), nn.Linear(hidden, hidden)
-        self.student = nn.Sequential(encoder, into, nn.GELU(), between, nn.GELU(), nn.Linear(hidden, bottleneck))
+        self.student = nn.Sequential(encoder, *gelu_mlp(dim_of(encoder), hidden, hidden, bottleneck))
         self.last = nn.Linear(bottleneck, outputs, bias=False)  # its rows count by their direction alone
         self.teacher, self.last_t = slow_copy(self.student), slow_copy(self.last)
         self.temperature, self.center_momentum, self.momentum = temperature, center_momentum, momentum
@@ -73,26 +61,18 @@ class DINO(Method):
         self.register_buffer("progress", torch.zeros(()))
 
     def encode(self, batch: Batch) -> tuple[Tensor, ...]:
-        large, small = batch.views[: self.views.large], batch.views[self.views.large :]
-        s = unit(torch.cat([self.student(torch.cat(views)) for views in (large, small)]))  # (VN, d)
+        s = unit(torch.cat([self.student(views) for views in batch.by_size()]))  # (VN, d): a forward for each size
         with torch.no_grad():
-            t = unit(self.teacher(torch.cat(large)))  # (2N, d)
+            t = unit(self.teacher(torch.cat(batch.views[: self.views.large])))  # (2N, d)
         return tuple(x.unflatten(0, (-1, len(batch.index))).transpose(0, 1) for x in (s, t))
 
     def compare(self, s: Tensor, t: Tensor) -> Tensor:
-        # A gradient of zero, not none: that is what a frozen parameter has to give in several processes.
-        w = unit(torch.where(self.progress < self.freeze, self.last.weight.detach(), self.last.weight))  # (K, d)
-        tau_t = warmed(self.progress, *self.warmup)
-        with torch.no_grad():
-            p_t = ((t.to(w) @ unit(self.last_t.weight).T - self.center) / tau_t).softmax(dim=-1)  # (N, 2, K)
-        losses = []
-        for v in range(s.shape[1]):  # the student's outputs are made anew in the backward pass: (N, K) is kept, not V
-            target = sum(p_t[:, i] for i in range(t.shape[1]) if i != v)
-            losses.append(checkpoint(cross_entropy, target, s[:, v].to(w), w, self.temperature, use_reentrant=False))
-        return torch.stack(losses).sum() / (t.shape[1] * (s.shape[1] - 1))  # eq. 3; algorithm 1 divides by its terms
+        p_t = centred(t, unit(self.last_t.weight), self.center, warmed(self.progress, *self.warmup))  # (N, 2, K)
+        w = unit(frozen(self.last.weight, self.progress, until=self.freeze))  # (K, d)
+        return across_views(p_t, s, w, temperature=self.temperature)
 
     def update(self, progress: float, s: Tensor, t: Tensor) -> None:
-        mean = unit(self.last_t.weight) @ t.mean(dim=(0, 1)).to(self.center)  # (K,): the last layer is linear
+        mean = scores(t.mean(dim=(0, 1)), unit(self.last_t.weight))  # (K,): the last layer is linear
         self.center.lerp_(mean, 1 - self.center_momentum)  # eq. 4
         for slow, fast in ((self.teacher, self.student), (self.last_t, self.last)):
             follow(slow, fast, momentum=cosine(progress, self.momentum, 1.0))

@@ -9,6 +9,7 @@ from twinlens.heads.mlp import mlp
 from twinlens.losses.inputs import unit
 from twinlens.method import Method
 from twinlens.update.queue import Queue
+from twinlens.update.schedules import frozen
 
 
 def sinkhorn(scores: Tensor, *, epsilon: float, iterations: int) -> Tensor:
@@ -70,14 +71,12 @@ class SwAV(Method):
         self.register_buffer("progress", torch.zeros(()))
 
     def encode(self, batch: Batch) -> tuple[Tensor, ...]:
-        sizes = batch.views[: self.views.large], batch.views[self.views.large :]
-        h = torch.cat([self.encoder(torch.cat(views)) for views in sizes])  # (VN, D): a forward for each size
+        h = torch.cat([self.encoder(views) for views in batch.by_size()])  # (VN, D): a forward for each size
         z = unit(self.project(h)).unflatten(0, (len(batch.views), -1))  # (V, N, dim)
         return z.transpose(0, 1), batch.index
 
     def compare(self, z: Tensor, index: Tensor) -> Tensor:
-        # A gradient of zero, not none: that is what a frozen parameter has to give in several processes.
-        c = torch.where(self.progress < self.freeze, self.prototypes.detach(), self.prototypes)  # (K, dim)
+        c = frozen(self.prototypes, self.progress, until=self.freeze)  # (K, dim)
         scores = z.to(c) @ c.T  # (N, V, K)
         log_p = (scores / self.temperature).log_softmax(dim=-1)
         losses = []

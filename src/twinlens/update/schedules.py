@@ -2,6 +2,9 @@
 
 import math
 
+import torch
+from torch import Tensor
+
 
 def cosine(progress: float, start: float, end: float) -> float:
     """From `start` at progress 0 to `end` at progress 1 along half a cosine (Loshchilov & Hutter 2017, eq. 5)."""
@@ -13,3 +16,17 @@ def warmup_cosine(progress: float, *, warmup: float) -> float:
     if progress < warmup:
         return progress / warmup
     return cosine((progress - warmup) / (1 - warmup), 1.0, 0.0)
+
+
+def warmed(progress: Tensor, start: float, end: float, warmup: float) -> Tensor:
+    """From `start` to `end` along a line over the share `warmup` of the run, then `end`."""
+    done = (progress / warmup).clamp(max=1) if warmup else torch.ones_like(progress)
+    return start + (end - start) * done
+
+
+def frozen(parameter: Tensor, progress: Tensor, *, until: float) -> Tensor:
+    """`parameter`, which takes no gradient before the share `until` of the run is done.
+
+    More exactly a gradient of zero, not none: that is what it has to give in several processes.
+    """
+    return torch.where(progress < until, parameter.detach(), parameter)
