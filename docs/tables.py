@@ -37,14 +37,20 @@ def methods() -> str:
     return "\n".join(rows)
 
 
+QUALITY = {
+    "joint_embedding": "Every joint-embedding method at about the same seconds of two cores",
+    "fashion_mnist": "The recipes, four kinds of methods, and one longer run",
+}
+
+
 def figures() -> str:
-    """Fashion-MNIST's table, and a line for each other benchmark's claim."""
-    return "\n\n".join(part for part in (fashion_mnist(), claims()) if part)
+    """The tables of quality, and a line for each other benchmark's claim."""
+    return "\n\n".join(part for part in (*map(quality, QUALITY), claims()) if part)
 
 
-def fashion_mnist() -> str:
+def quality(name: str) -> str:
     """Test accuracy of every method, the mean over seeds, beside raw pixels and the untrained encoder."""
-    path = RESULTS / "fashion_mnist.json"
+    path = RESULTS / f"{name}.json"
     if not path.exists():
         return ""
     found = json.loads(path.read_text())
@@ -52,9 +58,10 @@ def fashion_mnist() -> str:
     for row in found["rows"]:
         groups.setdefault((row["method"], row["epochs"]), []).append(row)
     lines = [
-        f"Fashion-MNIST, test accuracy in %, last checkpoint; two cores of {found['machine']['cpu']}, {found['date']}, "
-        f"commit {found['commit']}. Mean over seeds [lowest and highest end of their 95 % intervals]; bold where the "
-        "interval of every seed stands apart from those of raw pixels and of the same encoder untrained.",
+        f"{QUALITY[name]}: Fashion-MNIST, test accuracy in %, last checkpoint; {found['machine']['cpu']}, "
+        f"{found['date']} (`benchmarks/results/{path.name}`). Mean over seeds [lowest and highest end of their 95 % "
+        "intervals]; bold where the interval of every seed stands apart from those of raw pixels and of the same "
+        "encoder untrained.",
         "| | seeds | views | minutes | " + " | ".join(COLUMNS.values()) + " |",
         "|---|---|---|---|" + "---|" * len(COLUMNS),
         f"| raw pixels | | | | {' | '.join(baseline(found['rows'][:1], name, 'raw') for name in COLUMNS)} |",
@@ -88,7 +95,7 @@ def claims() -> str:
     """The other benchmarks: claim, date, and where the rows are."""
     lines = []
     for path in sorted(RESULTS.glob("*.json")):
-        if path.stem != "fashion_mnist":
+        if path.stem not in QUALITY and not path.stem.endswith("_validation"):  # which settings were chosen by
             found = json.loads(path.read_text())
             lines.append(f"- {found['claim'].rstrip('.')}: `benchmarks/results/{path.name}` ({found['date']}).")
     return "\n".join(lines)
