@@ -32,3 +32,9 @@ def test_without_norms_every_token_is_computed_by_itself() -> None:
         x = x @ layer.weight.T + layer.bias
         x = x * (1 + (x / 2**0.5).erf()) / 2
     torch.testing.assert_close(out, x @ head[4].weight.T + head[4].bias)
+
+
+def test_without_norms_biases_start_at_zero_and_weights_with_the_deviation_of_the_authors() -> None:
+    head = gelu_mlp(2048, 2048)
+    assert not head[0].bias.any()
+    assert abs(head[0].weight.std() - 0.0221) < 1e-3

@@ -64,6 +64,12 @@ def test_points_that_coincide_are_finite_and_take_no_gradient() -> None:
     assert z.grad.isfinite().all() and (z.grad[:4].abs().sum(dim=1) > 0).sum() <= 1  # but for the last one's neighbour
 
 
+def test_a_point_is_never_its_own_neighbour_though_in_float32_another_may_be_as_near_to_it() -> None:
+    z = normal(30, 5, seed=5)
+    z = torch.cat((z, z + 1e-5 * normal(30, 5, seed=6)))
+    torch.testing.assert_close(losses.koleo(z), by_loop(z), rtol=2e-3, atol=0)  # 1e-8 is added to 1e-5
+
+
 def test_one_point_has_no_neighbour() -> None:
     with pytest.raises(InputError, match="2 rows or more"):
         losses.koleo(torch.ones(1, 3))

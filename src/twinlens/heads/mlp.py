@@ -23,8 +23,8 @@ def mlp(*widths: int, norm_output: bool = False) -> nn.Sequential:
 def gelu_mlp(*widths: int) -> nn.Sequential:
     """(..., widths[0]) -> (..., widths[-1]): linear, GELU between layers, no norm; the last layer is linear alone.
 
-    Weights are drawn with a deviation of 0.02 and biases are zero, as in the code of DINO's authors: what samples have
-    in common, which torch's own biases would be, is no part of what the head says of them.
+    Biases start at zero, as in the code of DINO's authors: torch's own would drown what differs between samples.
+    Weights are Xavier-uniform: at 2048 features of the authors' deviation, 0.02, and larger in smaller heads.
     """
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):
