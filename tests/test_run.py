@@ -134,6 +134,57 @@ def test_arrays_and_labels_for_watching(tmp_path: Path) -> None:
     assert "knn" in (run.folder / "metrics.jsonl").read_text()
 
 
+def test_half_an_epoch_is_half_the_steps(run: tl.Run, tmp_path: Path) -> None:
+    half = tl.pretrain("digits", out=tmp_path / "r", **{**SMALL, "epochs": 0.5})
+    assert run.metrics[-1]["step"] == 10 and half.metrics[-1]["step"] == 5
+    assert half.metrics[-1]["progress"] == 1 and half.metrics[-1]["rate"] < 1e-4
+    assert tl.load(half.folder).training.epochs == 0.5
+
+
+def test_a_method_that_learns_from_labels_is_refused_data_without(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (200, 8, 8), dtype=np.uint8)
+    np.save(tmp_path / "grey.npy", pictures)
+    with pytest.raises(InputError, match=r"supcon learns from labels, and grey has none: .* labels= in Python"):
+        tl.pretrain(tmp_path / "grey.npy", "supcon", out=tmp_path / "r", **SMALL)
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_method_learns_from_the_labels_it_is_given_and_the_run_says_so(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (200, 8, 8), dtype=np.uint8)
+    settings = {**SMALL, "batch": 64}
+    weights, notes = [], []
+    for number, labels in enumerate((np.arange(200) % 2, np.arange(200) % 3)):
+        for method in ("supcon", "simclr"):
+            done = tl.pretrain(pictures, method, out=tmp_path / f"{method}{number}", labels=labels, **settings)
+            weights.append(done.encoder.state_dict()["layers.0.0.weight"])
+            notes.append(any("learnt from the labels" in note for note in done.facts["notes"]))
+    assert not torch.equal(weights[0], weights[2]) and torch.equal(weights[1], weights[3])
+    assert notes == [True, False, True, False]
+    with pytest.raises(InputError, match="started with data labels"):
+        tl.pretrain(pictures, "supcon", out=tmp_path / "supcon0", labels=np.arange(200) % 3, resume=True, **settings)
+
+
+def test_a_method_is_not_judged_on_labels_it_learnt_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("twinlens.run.standard", lambda *parts, **settings: [])  # whether, not how well
+    random = np.random.default_rng(0)
+    x, y = random.integers(0, 256, (200, 8, 8), dtype=np.uint8), np.arange(200) % 2
+    np.savez(tmp_path / "whole.npz", x_train=x, y_train=y)
+    np.savez(tmp_path / "other.npz", x_train=x[::-1], y_train=y)
+    np.savez(tmp_path / "split.npz", x_train=x[:150], y_train=y[:150], x_test=x[150:], y_test=y[150:])
+
+    def evaluate(method: str, learnt: str, judged: str) -> None:
+        path = tmp_path / f"{method}-{learnt}"
+        if not path.exists():
+            tl.pretrain(tmp_path / f"{learnt}.npz", method, out=path, **{**SMALL, "batch": 64})
+        tl.load(path).evaluate(tmp_path / f"{judged}.npz")
+
+    with pytest.raises(InputError, match="learnt from the labels of whole, which has no test part of its own"):
+        evaluate("supcon", "whole", "whole")
+    evaluate("supcon", "whole", "other")
+    evaluate("supcon", "split", "split")
+    evaluate("simclr", "whole", "whole")
+
+
 def test_grey_pictures_fit_an_encoder_of_colour_and_the_other_way_round(run: tl.Run) -> None:
     colour = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
     assert run.embed(colour).shape == (20, 256)
@@ -148,6 +199,7 @@ def test_grey_pictures_fit_an_encoder_of_colour_and_the_other_way_round(run: tl.
         ({"batch": 5000}, r"batch of 5000 is larger than the 1294 samples.*--batch"),
         ({"method": "mae", "encoder": "small"}, "mae needs an encoder that gives tokens"),
         ({"batch": 8, "micro_batches": 8}, "too small for 8 parts"),
+        ({"epochs": 0.001}, r"0\.001 epochs of 1294 samples are less than a step.*--epochs"),
     ],
 )
 def test_bad_settings_are_refused_before_a_folder_is_made(
@@ -196,7 +248,28 @@ def test_settings_have_one_owner_each() -> None:
 
 
 def test_public_names_are_these_and_importing_them_is_lazy() -> None:
-    assert tl.__all__ == ["Batch", "InputError", "Maker", "Method", "Run", "Samples", "Views", "load", "pretrain"]
+    assert tl.__all__ == [
+        "Batch",
+        "InputError",
+        "Maker",
+        "Method",
+        "Run",
+        "Samples",
+        "Views",
+        "compare",
+        "load",
+        "pretrain",
+    ]
     assert all(getattr(tl, name) is not None for name in tl.__all__)
     code = "import sys, twinlens; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_number_of_small_views_is_the_methods_unless_it_is_set(tmp_path: Path) -> None:
+    few = tl.pretrain("digits", "swav", out=tmp_path / "few", small_views=1, small_size=4, prototypes=8, **SMALL)
+    none = tl.pretrain("digits", "swav", out=tmp_path / "none", small_views=0, prototypes=8, **SMALL)
+    assert few.metrics[-1]["views"] == 3 / 2 * none.metrics[-1]["views"]
+    asked = tl.Views(2, 6, "asymmetric")
+    assert Training().views(asked) == asked
+    assert Training(small_views=3).views(asked) == tl.Views(2, 3, "asymmetric")
+    assert Training(small_views=3).views(tl.Views(2)) == tl.Views(2)  # a method that asks for none gets none

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from twinlens.batch import Batch, Maker, Samples, Views
+    from twinlens.comparison.compare import compare
     from twinlens.errors import InputError
     from twinlens.fit import pretrain
     from twinlens.method import Method
@@ -25,11 +26,12 @@ _PLACES = {
     "Run": "run",
     "Samples": "batch",
     "Views": "batch",
+    "compare": "comparison.compare",
     "load": "run",
     "pretrain": "fit",
 }
 
-__all__ = ["Batch", "InputError", "Maker", "Method", "Run", "Samples", "Views", "load", "pretrain"]
+__all__ = ["Batch", "InputError", "Maker", "Method", "Run", "Samples", "Views", "compare", "load", "pretrain"]
 
 
 def __getattr__(name: str) -> Any:

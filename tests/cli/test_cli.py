@@ -1,5 +1,6 @@
 """The command as a newcomer meets it; bad input gets one sentence, exit status 2 and leaves nothing behind."""
 
+import json
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from PIL import Image
 from twinlens import discover
 from twinlens.cli.main import run, verbs
 from twinlens.cli.pretrain import parser
+from twinlens.comparison import trial
 from twinlens.recipes import find, names
 
 FAST = ["--epochs", "1", "--batch", "16", "--hidden", "16", "--dim", "8", "--width", "16"]
@@ -190,3 +192,43 @@ def test_evaluate_without_labels_or_run(tmp_path: Path, capsys: pytest.CaptureFi
     data, out = str(pictures(tmp_path / "data", 40)), str(tmp_path / "run")
     assert run(["pretrain", data, "--out", out, *FAST]) == 0
     assert "no labels" in refused(capsys, "evaluate", out, data)
+
+
+def test_compare_prints_a_table_or_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "_start", lambda verb, asked: trial.Outcome(trial._train(**asked), failed=False))
+    for name in ("cats", "dogs"):
+        pictures(tmp_path / "data" / name, 30)
+    made = ["--views", "128", "--batch", "16", "--out", str(tmp_path / "c")]
+    assert run(["compare", "simclr", *made, str(tmp_path / "data")]) == 0
+    said = capsys.readouterr()
+    assert "1 of 1: simclr, 1.33 epochs, 128 views" in said.err and "comparison.png" in said.err
+    assert all(word in said.out for word in ("rank by", "without", "raw input", "small, untrained", "RankMe"))
+    assert run(["compare", "simclr", str(tmp_path / "data"), *made, "--resume", "--json"]) == 0
+    said = capsys.readouterr()
+    assert "simclr was finished before" in said.err
+    assert json.loads(said.out)["rows"][0]["name"] == "simclr"
+
+
+def test_compare_refuses_what_cannot_be_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "c")
+    for wrong, words in (
+        (["simclrr", "digits"], "did you mean simclr"),
+        (["simclr", "byol"], "unknown path or name of data 'byol'"),
+        (["simclr", "digits", "--views", "5000", "--minutes", "5"], "exclude each other"),
+        (["simclr", "digits", "--views", "many"], "invalid int value: 'many'"),
+        (["simclr", "digits", "--encoder", "smal"], "did you mean small"),
+        (["simclr", "digits", "--recipe", "fashion-mnist"], "did you mean fashion_mnist"),
+        (["simclr", "simclr", "digits"], "named twice"),
+    ):
+        assert words in refused(capsys, "compare", *wrong, "--out", out)
+    assert not Path(out).exists()
+
+
+def test_a_comparison_of_which_nothing_was_trained_is_a_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "_start", lambda verb, asked: trial.Outcome("the loss became nan", failed=True))
+    said = refused(capsys, "compare", "simclr", "byol", "digits", "--out", str(tmp_path / "c"))
+    assert said == "twinlens: none of the runs was finished; the first: the loss became nan"

@@ -1,0 +1,1 @@
+"""Several methods at equal compute, ranked with labels and without: plan, trials, records, rows."""
