@@ -5,15 +5,16 @@ since it hides patches), last checkpoints. Compute is equal in seconds: the epoc
 four minutes, measured once beside SimCLR. It resumes where it stopped: rows that the result has are kept (delete the
 file to make all anew), and a run that was not finished goes on.
 
-    python benchmarks/joint_embedding.py                                      one seed each, three for six: two hours
+    python benchmarks/joint_embedding.py                                      one seed each, three for six: three hours
+    python benchmarks/joint_embedding.py --methods swav --seeds 1 --set epochs=32             one run of half an hour
     python benchmarks/joint_embedding.py --methods swav --validation --set epsilon=0.1 epochs=2    to choose settings
 """
 
 from _quality import main
 
 CLAIM = (
-    "every joint-embedding method stands above the untrained encoder and raw pixels on Fashion-MNIST, intervals apart, "
-    "by nearest neighbours or a probe"
+    "the joint-embedding methods in the rows stand above the untrained encoder and raw pixels on Fashion-MNIST, "
+    "intervals apart, by nearest neighbours or a probe"
 )
 EPOCHS = {
     "simclr": 6,

@@ -38,7 +38,7 @@ def methods() -> str:
 
 
 QUALITY = {
-    "joint_embedding": "Every joint-embedding method at about the same seconds of two cores",
+    "joint_embedding": "Joint-embedding methods at about the same time, and one run of half an hour",
     "fashion_mnist": "The recipes, four kinds of methods, and one longer run",
 }
 

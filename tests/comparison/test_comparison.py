@@ -198,6 +198,17 @@ def test_seeds_are_runs_of_their_own_and_may_be_added(tmp_path: Path, data: str,
     assert [row.runs for row in found.rows] == [2, 2]
 
 
+def test_what_failed_is_tried_again(
+    tmp_path: Path, data: str, planned: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(trial, "train", lambda run, path: "the loss became nan" if run.method == "byol" else "")
+        found = again(data, tmp_path / "c", "byol", "simclr")
+        assert {row.name: row.runs for row in found.rows} == {"byol": 0, "simclr": 1}
+    assert all(row.runs for row in again(data, tmp_path / "c", "byol", "simclr").rows)
+    assert planned == ["byol: 0"]
+
+
 @pytest.mark.usefixtures("planned")
 def test_minutes_are_planned_once(tmp_path: Path, data: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "seconds_per_step", lambda run, steps: 0.5)

@@ -27,6 +27,10 @@ def test_equal_views_are_fewer_epochs_where_a_sample_has_more_views() -> None:
     assert simclr.run.training.epochs == pytest.approx(39 / 5)
 
 
+def test_the_views_of_a_sample_are_those_the_run_will_make() -> None:
+    assert [one.views for one in found("swav", settings=TINY | {"small_views": 1})] == [3]
+
+
 def test_equal_minutes_follow_the_measured_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     speeds = {"simclr": 0.5, "swav": 2.0}
     monkeypatch.setattr(trial, "seconds_per_step", lambda run, steps: speeds[run.method])
