@@ -96,7 +96,6 @@ def candidates(request: Request, data: Data, name: str) -> list[Candidate]:
         except InputError as error:
             raise InputError(f"{run.method} cannot take part: {error}") from error
         views = run.training.views(method.views)
-        views = run.training.views(method.views)
         found.append(Candidate(run, setup, run.method in covered, views.large + views.small))
     return found
 
