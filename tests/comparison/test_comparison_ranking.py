@@ -86,6 +86,12 @@ def test_baselines_stand_once_the_untrained_for_each_start() -> None:
     assert list(ranking.untrained(records[:3])) == ["small"]
 
 
+def test_an_encoder_that_was_not_evaluated_has_a_name_but_no_figures() -> None:
+    records = [record("a", 0.8), record("b", start="b")]
+    assert list(ranking.untrained(records)) == ["small (a)"]
+    assert [row.encoder for row in ranking.rows(records, "ab")] == ["small (a)", "small (b)"]
+
+
 def agreement(*pairs: tuple[float, float]) -> float | None:
     return ranking.agreement(rows(*(record(str(i), knn, rank) for i, (knn, rank) in enumerate(pairs))))
 

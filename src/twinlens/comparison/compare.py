@@ -46,9 +46,8 @@ def compare(
     least 200,000, or trains for the same `minutes`, by a speed that is measured first. It is a run folder of its own in
     `out`, trained in a process of its own; one that fails does not stop the others. Settings are those of `recipe`
     where it has the method, else the defaults; `encoder` and further `settings`, which every method has to know, are
-    for all.
-    With `resume`, finished runs of the comparison in `out` are kept, unfinished ones go on, and methods and seeds may
-    be added. Raises InputError, a ValueError, before anything is trained.
+    for all. With `resume`, finished runs of the comparison in `out` are kept, unfinished ones go on, and methods and
+    seeds may be added. Raises InputError, a ValueError, before anything is trained.
     """
     named = (methods,) if isinstance(methods, str) else tuple(methods)
     request = Request(named, views, minutes, seeds, recipe, encoder, settings)

@@ -82,11 +82,11 @@ def raw(records: Iterable[Record]) -> Shares:
 
 def untrained(records: Sequence[Record]) -> dict[str, Shares]:
     """The figures of the encoders before training, under their names."""
-    judged = [record for record in records if record.results]
-    return {
-        name: shares([_baseline(record, UNTRAINED) for record in judged if record.start == start])
-        for start, name in encoders(judged).items()
+    found = {
+        name: [_baseline(record, UNTRAINED) for record in records if record.results and record.start == start]
+        for start, name in encoders(records).items()
     }
+    return {name: shares(judged) for name, judged in found.items() if judged}
 
 
 def _baseline(record: Record, name: str) -> list[Result]:

@@ -184,8 +184,8 @@ def _accuracy(axes: Axes, sheet: Sheet) -> None:
         share, colour = row.accuracy[sheet.figure], BLUE if row.apart else GREY
         axes.plot([100 * share.low, 100 * share.high], [place, place], color=colour, linewidth=2.5)
         axes.plot(100 * share.value, place, "o", color=colour, markersize=7)
-        at = (100 * share.value, place)
-        axes.annotate(f"{at[0]:.1f}", at, (0, 7), textcoords="offset points", ha="center", color=INK)
+        at, halo = (100 * share.value, place), {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+        axes.annotate(f"{at[0]:.1f}", at, (0, 8), textcoords="offset points", ha="center", color=INK, bbox=halo)
 
 
 def _legend() -> list[Line2D]:
