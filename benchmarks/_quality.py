@@ -19,13 +19,12 @@ from twinlens.run import Run, load
 
 Row = dict[str, Any]
 VALIDATION = 10_000  # of Fashion-MNIST's 60,000 training pictures
+SMALLEST: dict[str, Row] = {"mae": {"patch": 2}, "ibot": {"patch": 2, "small_size": 4}}  # digits are 8 x 8
 
 
 def arguments(text: str | None, methods: list[str]) -> argparse.Namespace:
     """The command line of a benchmark of quality; `text` is the script's docstring."""
-    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--smallest", action="store_true", help="an epoch on digits, to see that it works; needs --out")
-    parser.add_argument("--out", type=Path, help="where the result goes (default: benchmarks/results)")
+    parser = _record.parser(text)
     parser.add_argument("--runs", type=Path, help="where runs are kept (default: runs/benchmarks/NAME)")
     parser.add_argument("--seeds", type=int, help="runs of every method (default: as the table has them)")
     parser.add_argument("--methods", nargs="+", default=methods, choices=methods)
@@ -35,48 +34,35 @@ def arguments(text: str | None, methods: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--validation", action="store_true", help="learn from 50,000 training pictures and measure on the other 10,000"
     )
-    return parser.parse_args()
+    return _record.parsed(parser)
 
 
-def main(name: str, claim: str, text: str | None, seeds: Mapping[str, int], epochs: Mapping[str, float]) -> None:
+def main(name: str, claim: str, text: str | None, seeds: Mapping[str, int], changes: Mapping[str, Row]) -> None:
     """Makes the runs that the result lacks, seed by seed, and writes the result anew after each.
 
-    `seeds` says how many runs each method gets, `epochs` where they are longer or shorter than the recipe's.
+    `seeds` says how many runs each method gets, `changes` what is set otherwise than in its recipe.
     """
     options = arguments(text, list(seeds))
     name = f"{name}_validation" if options.validation else name
     runs, data = options.runs or Path("runs/benchmarks") / name, "fashion-mnist"
-    settings = {method: _epochs(epochs, method) | dict(options.set) for method in seeds}
+    settings = {method: {**changes.get(method, {}), **dict(options.set)} for method in seeds}
     if options.smallest:
         data, runs = "digits", options.out / "runs"
-        settings = {method: {"epochs": 1, "batch": 256} | _SMALLEST.get(method, {}) for method in seeds}
+        settings = {method: {"epochs": 1, "batch": 256} | SMALLEST.get(method, {}) for method in seeds}
     runs.mkdir(parents=True, exist_ok=True)
     if options.validation:
         data = validation(runs)
-    path = (options.out or _record.HERE / "results") / f"{name}.json"
-    rows: list[Row] = json.loads(path.read_text())["rows"] if path.exists() else []
+    rows, order = _record.kept(name, options.out), list(seeds)
     for seed in range(options.seeds or (1 if options.smallest else max(seeds.values()))):
         for method in options.methods:
-            known = any(
-                _key(row) == _key({"method": method, "seed": seed, "settings": settings[method]}) for row in rows
-            )
+            wanted = {"method": method, "seed": seed, "settings": settings[method]}
+            known = any(all(row[key] == value for key, value in wanted.items()) for row in rows)
             if known or (options.seeds is None and seed >= seeds[method]):
                 continue
             rows.append(measure(method, seed, data, runs, settings[method]))
             print(json.dumps(rows[-1]), flush=True)
-            rows.sort(key=lambda row: (row["epochs"], list(seeds).index(row["method"]), row["seed"]))
+            rows.sort(key=lambda row: (order.index(row["method"]), row["epochs"], row["seed"]))
             _record.write(name, claim, rows, sorted({row["seed"] for row in rows}), out=options.out)
-
-
-_SMALLEST: dict[str, Row] = {"mae": {"patch": 2}, "ibot": {"patch": 2, "small_size": 4}}  # digits are 8 x 8
-
-
-def _epochs(epochs: Mapping[str, float], method: str) -> Row:
-    return {"epochs": epochs[method]} if method in epochs else {}
-
-
-def _key(row: Row) -> tuple[Any, ...]:
-    return row["method"], row["seed"], json.dumps(row["settings"], sort_keys=True)
 
 
 def measure(method: str, seed: int, data: str, runs: Path, settings: Row) -> Row:

@@ -15,15 +15,31 @@ import torch
 HERE = Path(__file__).resolve().parent
 
 
-def arguments(description: str) -> argparse.Namespace:
-    """The arguments all benchmarks share: `smallest` and `out`."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--smallest", action="store_true", help="seconds, to see that it runs; needs --out")
-    parser.add_argument("--out", type=Path, help="folder for the result (default: benchmarks/results)")
-    given = parser.parse_args()
+def parser(text: str | None) -> argparse.ArgumentParser:
+    """The arguments all benchmarks share, `smallest` and `out`; `text` is the script's docstring."""
+    made = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--smallest", action="store_true", help="to see that it runs, in little time; needs --out")
+    made.add_argument("--out", type=Path, help="folder for the result (default: benchmarks/results)")
+    return made
+
+
+def parsed(made: argparse.ArgumentParser) -> argparse.Namespace:
+    """What the command line gave; the smallest form never overwrites the full result."""
+    given = made.parse_args()
     if given.smallest and given.out is None:
-        parser.error("--smallest would overwrite the full result: name another folder with --out")
+        made.error("--smallest would overwrite the full result: name another folder with --out")
     return given
+
+
+def arguments(text: str | None) -> argparse.Namespace:
+    """The command line of a benchmark that has no arguments of its own."""
+    return parsed(parser(text))
+
+
+def kept(name: str, out: Path | None) -> list[dict[str, Any]]:
+    """The rows that the result has, none where there is no result yet."""
+    path = (HERE / "results" if out is None else out) / f"{name}.json"
+    return list(json.loads(path.read_text())["rows"]) if path.exists() else []
 
 
 def machine() -> dict[str, Any]:

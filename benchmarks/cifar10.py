@@ -6,7 +6,6 @@ be; the next call goes on from that run's last checkpoint. Rows that the result 
     python benchmarks/cifar10.py --minutes 9.5
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -35,20 +34,17 @@ sys.exit(status)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--smallest", action="store_true", help="a few steps on digits; needs --out")
-    parser.add_argument("--out", type=Path, help="where the result goes (default: benchmarks/results)")
+    parser = _record.parser(__doc__)
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks/cifar10"), help="where runs are kept")
     parser.add_argument("--minutes", type=float, default=24 * 60, help="after which to stop (default: a day)")
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
-    options = parser.parse_args()
+    options = _record.parsed(parser)
     data, settings, methods = "cifar10", [], options.methods
     if options.smallest:
         data, methods, options.runs = "digits", METHODS[:1], options.out / "cifar10"
         settings = ["--epochs", "0.1", "--batch", "64"]
     stop = time.monotonic() + 60 * options.minutes
-    path = (options.out or _record.HERE / "results") / "cifar10.json"
-    rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path.exists() else []
+    rows = _record.kept("cifar10", options.out)
     for method in methods:
         if any(row["method"] == method for row in rows):
             continue

@@ -38,8 +38,8 @@ def methods() -> str:
 
 
 QUALITY = {
-    "joint_embedding": "Joint-embedding methods at about the same time, and one run of half an hour",
-    "fashion_mnist": "The recipes, four kinds of methods, and one longer run",
+    "joint_embedding": "Joint-embedding methods, and three of them for longer",
+    "masked": "Masked modelling",
 }
 
 

@@ -200,6 +200,9 @@ def test_grey_pictures_fit_an_encoder_of_colour_and_the_other_way_round(run: tl.
         ({"method": "mae", "encoder": "small"}, "mae needs an encoder that gives tokens"),
         ({"batch": 8, "micro_batches": 8}, "too small for 8 parts"),
         ({"epochs": 0.001}, r"0\.001 epochs of 1294 samples are less than a step.*--epochs"),
+        ({"epochs": float("nan")}, "epochs are nan: expected a number above 0"),
+        ({"epochs": float("inf")}, "epochs are inf: expected a number above 0"),
+        ({"small_views": -1}, "small_views is -1: expected 0 or more"),
     ],
 )
 def test_bad_settings_are_refused_before_a_folder_is_made(

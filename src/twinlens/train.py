@@ -1,5 +1,6 @@
 """The loop: one page, the same for every method."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from twinlens import distributed, random
 from twinlens.batch import Views
+from twinlens.errors import InputError
 from twinlens.feed import Feed
 from twinlens.gradients import gradients
 from twinlens.method import Method
@@ -47,6 +49,12 @@ class Training:
     precision: Literal["auto", "bf16-mixed", "32-true", "64-true"] = "auto"
     small_views: int | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.epochs < math.inf:
+            raise InputError(f"epochs are {self.epochs}: expected a number above 0, 0.5 for half a pass.")
+        if self.small_views is not None and self.small_views < 0:
+            raise InputError(f"small_views is {self.small_views}: expected 0 or more.")
 
     def views(self, asked: Views) -> Views:
         """What is made of what a method asks for."""

@@ -40,12 +40,12 @@ def mocov2() -> Run:
 
 def mocov3() -> Run:
     """A slow copy and the batch's negatives."""
-    return _run("mocov3", {**ASYMMETRIC, "hidden": 512, "dim": 128})
+    return _run("mocov3", {**ASYMMETRIC, "hidden": 512, "dim": 128}, epochs=4)
 
 
 def nnclr() -> Run:
     """Nearest neighbours as positives."""
-    return _run("nnclr", {**VIEWS, "hidden": 512, "dim": 128, "predictor": 512, "queue": 8192})
+    return _run("nnclr", {**VIEWS, "hidden": 512, "dim": 128, "predictor": 512, "queue": 8192}, epochs=4)
 
 
 def byol() -> Run:
@@ -56,36 +56,39 @@ def byol() -> Run:
 
 def simsiam() -> Run:
     """A predictor and a stopped gradient."""
-    return _run("simsiam", {**VIEWS, "hidden": 512, "dim": 512, "bottleneck": 128})
+    return _run("simsiam", {**VIEWS, "hidden": 512, "dim": 512, "bottleneck": 128}, epochs=4)
 
 
 def swav() -> Run:
     """Clusters, assigned evenly over the batch."""
-    return _run("swav", {**MULTI_CROP, "hidden": 512, "dim": 64, "prototypes": 300, "queue": 1920}, small_views=2)
+    heads = {"hidden": 512, "dim": 64, "prototypes": 300, "queue": 1920}
+    return _run("swav", {**MULTI_CROP, **heads}, epochs=4, small_views=2)
 
 
 def deepclusterv2() -> Run:
     """Clusters of the whole data, found anew in every epoch."""
-    return _run("deepclusterv2", {**MULTI_CROP, "hidden": 512, "dim": 64, "prototypes": 300}, small_views=2)
+    heads = {"hidden": 512, "dim": 64, "prototypes": 300}
+    return _run("deepclusterv2", {**MULTI_CROP, **heads}, epochs=4, small_views=2)
 
 
 def dino() -> Run:
     """A slow copy, centred and sharpened."""
     heads = {"hidden": 512, "bottleneck": 128, "outputs": 1024, "momentum": 0.99}
-    return _run("dino", {**MULTI_CROP, "solarize": 0.0, **heads}, small_views=2)
+    return _run("dino", {**MULTI_CROP, "solarize": 0.0, **heads}, epochs=3, small_views=2)
 
 
 def ibot() -> Run:
     """The same with masked patches, so over a transformer."""
     heads = {"hidden": 512, "bottleneck": 128, "outputs": 1024, "momentum": 0.99}
     encoder = {"patch": 7, "width": 64, "depth": 3, "heads": 4}
-    run = _run("ibot", {**MULTI_CROP, "small_size": 14, "solarize": 0.0, **heads, **encoder}, rate=2e-3, small_views=2)
+    views = {**MULTI_CROP, "small_size": 14, "solarize": 0.0}
+    run = _run("ibot", {**views, **heads, **encoder}, epochs=4, rate=2e-3, small_views=2)
     return replace(run, architecture="vit")
 
 
 def barlowtwins() -> Run:
     """Redundancy between dimensions."""
-    return _run("barlowtwins", {**ASYMMETRIC, "hidden": 512})
+    return _run("barlowtwins", {**ASYMMETRIC, "hidden": 512}, epochs=5)
 
 
 def vicreg() -> Run:
@@ -100,7 +103,7 @@ def wmse() -> Run:
 
 def lejepa() -> Run:
     """Embeddings held to a Gaussian."""
-    return _run("lejepa", {**MULTI_CROP, "hidden": 512, "slices": 256}, small_views=2)
+    return _run("lejepa", {**MULTI_CROP, "hidden": 512, "slices": 256}, epochs=3, small_views=2)
 
 
 def mae() -> Run:
