@@ -156,3 +156,9 @@ def test_a_patch_must_divide_the_view(patch):
 def test_widths_must_fit(settings, message):
     with pytest.raises(InputError, match=message):
         vit(1, 8, **settings)
+
+
+def test_tokens_side_by_side_need_views_of_one_size():
+    encoder = vit(3, 8, patch=2, width=12, depth=1, heads=3, pool=False)
+    with pytest.raises(InputError, match=r"4 patches cannot be embedded as 16 side by side: .*--small_views 0"):
+        encoder(torch.zeros(2, 3, 4, 4))

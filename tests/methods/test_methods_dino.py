@@ -26,7 +26,7 @@ def dino(**settings: object) -> DINO:
     """Float64, at toy size, with a centre and a teacher that is not the student; `settings` are set afterwards."""
     method = build(DINO).double()
     method.center.copy_(0.1 * normal(16, seed=3))
-    method.last_t.weight.copy_(normal(16, 16, seed=4))
+    method.prototypes_t.weight.copy_(normal(16, 16, seed=4))
     for name, value in settings.items():
         setattr(method, name, value)
     return method
@@ -48,10 +48,12 @@ def test_the_loss_is_equation_3() -> None:
     total, terms = 0.0, 0
     for n in range(3):
         for i in range(2):
-            centred = [g - float(c) for g, c in zip(outputs(t[n, i], method.last_t.weight), method.center, strict=True)]
+            centred = [
+                g - float(c) for g, c in zip(outputs(t[n, i], method.prototypes_t.weight), method.center, strict=True)
+            ]
             p_t = softmax([g / 0.055 for g in centred])
             for v in (v for v in range(10) if v != i):
-                p_s = softmax([g / 0.1 for g in outputs(s[n, v], method.last.weight)])
+                p_s = softmax([g / 0.1 for g in outputs(s[n, v], method.prototypes.weight)])
                 total -= sum(a * math.log(b) for a, b in zip(p_t, p_s, strict=True))
                 terms += 1
     assert terms == 3 * 2 * 9
@@ -77,21 +79,21 @@ def test_gradients_are_those_of_a_plain_computation() -> None:
     method, (s, t) = dino(freeze=0.0), bottlenecks()
     s.requires_grad_()
     loss = method.compare(s, t)
-    found = torch.autograd.grad(loss, (s, method.last.weight))
-    w = method.last.weight / method.last.weight.norm(dim=1, keepdim=True)
-    w_t = method.last_t.weight / method.last_t.weight.norm(dim=1, keepdim=True)
+    found = torch.autograd.grad(loss, (s, method.prototypes.weight))
+    w = method.prototypes.weight / method.prototypes.weight.norm(dim=1, keepdim=True)
+    w_t = method.prototypes_t.weight / method.prototypes_t.weight.norm(dim=1, keepdim=True)
     p_t, log_p = ((t @ w_t.T - method.center) / 0.04).softmax(-1), (s @ w.T / 0.1).log_softmax(-1)
     pairs = [(i, v) for i in range(2) for v in range(10) if v != i]
     plain = torch.stack([-(p_t[:, i] * log_p[:, v]).sum(1).mean() for i, v in pairs]).mean()
     torch.testing.assert_close(loss, plain, rtol=1e-6, atol=0)
-    for one, other in zip(found, torch.autograd.grad(plain, (s, method.last.weight)), strict=True):
+    for one, other in zip(found, torch.autograd.grad(plain, (s, method.prototypes.weight)), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-9)
 
 
 def test_the_centre_is_the_moving_average_of_the_teachers_outputs() -> None:
     method, (s, t) = dino(), bottlenecks()
     before = method.center.tolist()
-    each = [outputs(t[n, i], method.last_t.weight) for n in range(3) for i in range(2)]
+    each = [outputs(t[n, i], method.prototypes_t.weight) for n in range(3) for i in range(2)]
     expected = [0.9 * c + 0.1 * sum(row[k] for row in each) / 6 for k, c in enumerate(before)]
     method.update(0.5, s, t)
     torch.testing.assert_close(method.center, torch.tensor(expected).double())
@@ -102,7 +104,9 @@ def test_a_centred_teacher_that_says_the_same_of_everything_says_nothing() -> No
     same = t[:1, :1].expand_as(t)
     method.momentum = 1.0  # the teacher stays, its centre is replaced
     method.update(0.0, s, same)
-    log_p = (s @ (method.last.weight / method.last.weight.norm(dim=1, keepdim=True)).T / 0.1).log_softmax(-1)
+    log_p = (s @ (method.prototypes.weight / method.prototypes.weight.norm(dim=1, keepdim=True)).T / 0.1).log_softmax(
+        -1
+    )
     weights = torch.tensor([1.0, 1.0, *[2.0] * 8]).double() / 18
     torch.testing.assert_close(method.compare(s, same), -(log_p.mean(-1) @ weights).mean())
 
@@ -115,7 +119,7 @@ def test_the_teacher_takes_no_gradient_and_its_target_none() -> None:
     t.requires_grad_()
     method.compare(s, t).backward()
     assert t.grad is None
-    slow = [*method.teacher.parameters(), *method.last_t.parameters()]
+    slow = [*method.teacher.parameters(), *method.prototypes_t.parameters()]
     assert slow and not any(parameter.requires_grad or parameter.grad is not None for parameter in slow)
 
 
@@ -123,10 +127,10 @@ def test_the_teacher_takes_no_gradient_and_its_target_none() -> None:
 def test_the_teacher_follows_with_the_scheduled_momentum(progress: float, momentum: float) -> None:
     method, (s, t) = dino(momentum=0.9), bottlenecks()
     with torch.no_grad():
-        for parameter in (*method.student.parameters(), *method.last.parameters()):
+        for parameter in (*method.student.parameters(), *method.prototypes.parameters()):
             parameter.add_(1.0)
-    slow, fast = ([*a.parameters(), *b.parameters()] for a, b in ((method.teacher, method.last_t),
-                                                                  (method.student, method.last)))  # fmt: skip
+    slow, fast = ([*a.parameters(), *b.parameters()] for a, b in ((method.teacher, method.prototypes_t),
+                                                                  (method.student, method.prototypes)))  # fmt: skip
     before = [parameter.clone() for parameter in slow]
     method.update(progress, s, t)
     for old, new, online in zip(before, slow, fast, strict=True):
@@ -149,14 +153,16 @@ def test_the_teachers_temperature_warms_up_and_is_kept_for_the_next_step(progres
 def test_the_last_layer_stands_still_at_first_and_learns_afterwards() -> None:
     method, (s, t) = dino(freeze=0.25), bottlenecks()
     optimizer = torch.optim.SGD(method.parameters(), lr=1.0, momentum=0.9)
-    start = method.last.weight.detach().clone()
+    start = method.prototypes.weight.detach().clone()
     for step in range(8):
         optimizer.zero_grad()
         method.compare(s.requires_grad_(), t).backward()
-        assert method.last.weight.grad is not None  # also while frozen: the reducer of several processes waits for it
+        assert (
+            method.prototypes.weight.grad is not None
+        )  # also while frozen: the reducer of several processes waits for it
         optimizer.step()
         method.update((step + 1) / 8, s.detach(), t)
-        assert torch.equal(method.last.weight, start) == (step < 2)  # progress before the step: 0, 1/8, then 2/8
+        assert torch.equal(method.prototypes.weight, start) == (step < 2)  # progress before the step: 0, 1/8, then 2/8
 
 
 def test_views_of_one_size_run_in_one_forward_and_the_teacher_sees_large_ones_alone() -> None:

@@ -62,7 +62,7 @@ def gelu(x: Tensor) -> Tensor:
 def projected(network: Any, x: Tensor) -> Tensor:
     """The head: (16,) -> what it says of the K prototypes, (K,)."""
     x = layer(gelu(layer(gelu(layer(x, network.head[0])), network.head[2])), network.head[4])
-    w = network.last.weight
+    w = network.prototypes.weight
     return torch.stack([x @ row / (x.norm() * row.norm()) for row in w])
 
 
@@ -131,7 +131,7 @@ def test_gradients_are_those_of_the_plain_computation() -> None:
 def test_both_losses_are_log_k_for_a_student_without_preference() -> None:
     method, given = ibot(), batch()
     with torch.no_grad():
-        method.student.last.weight.fill_(1.0)  # all prototypes are the same
+        method.student.prototypes.weight.fill_(1.0)  # all prototypes are the same
     hides = masks(method, given).any(dim=2).double().mean().item()
     assert 0 < hides < 1
     assert method.compare(*method.encode(given)).item() == pytest.approx(math.log(16) * (1 + hides))
@@ -235,15 +235,15 @@ def test_the_teacher_follows_with_the_scheduled_momentum(progress: float, moment
 def test_the_last_layer_stands_still_at_first_and_learns_afterwards() -> None:
     method, given = ibot(freeze=0.25), batch()
     optimizer = torch.optim.SGD(method.parameters(), lr=1.0, momentum=0.9)
-    start, head = method.student.last.weight.detach().clone(), method.student.head[0].weight.detach().clone()
+    start, head = method.student.prototypes.weight.detach().clone(), method.student.head[0].weight.detach().clone()
     for step in range(4):
         optimizer.zero_grad()
         parts = method.encode(given)
         method.compare(*parts).backward()
-        assert method.student.last.weight.grad is not None  # also while frozen: several processes wait for it
+        assert method.student.prototypes.weight.grad is not None  # also while frozen: several processes wait for it
         optimizer.step()
         method.update((step + 1) / 8, *(part.detach() for part in parts))
-        assert torch.equal(method.student.last.weight, start) == (
+        assert torch.equal(method.student.prototypes.weight, start) == (
             step < 2
         )  # progress before the step: 0, 1/8, then 2/8
     assert not torch.equal(method.student.head[0].weight, head)
@@ -252,7 +252,7 @@ def test_the_last_layer_stands_still_at_first_and_learns_afterwards() -> None:
 def test_the_tokens_loss_alone_does_not_move_a_frozen_last_layer_either() -> None:
     for freeze, moves in ((0.1, False), (0.0, True)):
         method = ibot(freeze=freeze)
-        (grad,) = torch.autograd.grad(method.encode(batch())[2].sum(), [method.student.last.weight])
+        (grad,) = torch.autograd.grad(method.encode(batch())[2].sum(), [method.student.prototypes.weight])
         assert bool(grad.any()) == moves
 
 
@@ -271,7 +271,7 @@ def test_an_embedding_wider_than_a_token_is_narrowed_for_the_shared_head() -> No
     assert s.shape == (SAMPLES, VIEWS, 16) and h.shape == (SAMPLES, 2, TOKENS * 16)
     side_by_side = seen(method.teacher, given.views[1][3]).flatten()
     x = projected(method.teacher, layer(side_by_side, method.teacher.narrow))
-    w = method.teacher.last.weight / method.teacher.last.weight.norm(dim=1, keepdim=True)
+    w = method.teacher.prototypes.weight / method.teacher.prototypes.weight.norm(dim=1, keepdim=True)
     torch.testing.assert_close(t[3, 1] @ w.T, x)
     method.compare(s, t, mim, u_t, h).backward()
     assert all((p.grad is not None) == p.requires_grad for p in method.parameters())

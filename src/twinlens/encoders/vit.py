@@ -57,7 +57,12 @@ class ViT(nn.Module):
         return out
 
     def pooled(self, tokens: Tensor) -> Tensor:
-        """A view's tokens (N, T, D) -> its embedding: their mean, or all of them side by side."""
+        """A view's tokens (N, T, D) -> its embedding: their mean, or all of them side by side, T being what it is."""
+        if not self.pool and tokens.shape[1] != self.count:
+            raise InputError(
+                f"a view of {tokens.shape[1]} patches cannot be embedded as {self.count} side by side: pool tokens "
+                f"(--pool true), or have all views of one size (--small_views 0)."
+            )
         return tokens.mean(dim=1) if self.pool else tokens.flatten(1)
 
     def forward(self, view: Tensor) -> Tensor:

@@ -51,8 +51,8 @@ class DINO(Method):
     ) -> None:
         super().__init__()
         self.student = nn.Sequential(encoder, *gelu_mlp(dim_of(encoder), hidden, hidden, bottleneck))
-        self.last = nn.Linear(bottleneck, outputs, bias=False)  # its rows count by their direction alone
-        self.teacher, self.last_t = slow_copy(self.student), slow_copy(self.last)
+        self.prototypes = nn.Linear(bottleneck, outputs, bias=False)  # its rows count by their direction alone
+        self.teacher, self.prototypes_t = slow_copy(self.student), slow_copy(self.prototypes)
         self.temperature, self.center_momentum, self.momentum = temperature, center_momentum, momentum
         self.freeze, self.warmup = freeze, (*teacher_temperature, temperature_warmup)
         self.center: Tensor
@@ -67,13 +67,13 @@ class DINO(Method):
         return tuple(x.unflatten(0, (-1, len(batch.index))).transpose(0, 1) for x in (s, t))
 
     def compare(self, s: Tensor, t: Tensor) -> Tensor:
-        p_t = centred(t, unit(self.last_t.weight), self.center, warmed(self.progress, *self.warmup))  # (N, 2, K)
-        w = unit(frozen(self.last.weight, self.progress, until=self.freeze))  # (K, d)
+        p_t = centred(t, unit(self.prototypes_t.weight), self.center, warmed(self.progress, *self.warmup))  # (N, 2, K)
+        w = unit(frozen(self.prototypes.weight, self.progress, until=self.freeze))  # (K, d)
         return across_views(p_t, s, w, temperature=self.temperature)
 
     def update(self, progress: float, s: Tensor, t: Tensor) -> None:
-        mean = scores(t.mean(dim=(0, 1)), unit(self.last_t.weight))  # (K,): the last layer is linear
+        mean = scores(t.mean(dim=(0, 1)), unit(self.prototypes_t.weight))  # (K,): the last layer is linear
         self.center.lerp_(mean, 1 - self.center_momentum)  # eq. 4
-        for slow, fast in ((self.teacher, self.student), (self.last_t, self.last)):
+        for slow, fast in ((self.teacher, self.student), (self.prototypes_t, self.prototypes)):
             follow(slow, fast, momentum=cosine(progress, self.momentum, 1.0))
         self.progress.fill_(progress)

@@ -23,7 +23,7 @@ class Network(nn.Module):
         super().__init__()
         self.encoder, self.head = encoder, gelu_mlp(encoder.width, hidden, hidden, bottleneck)
         self.narrow = nn.Identity() if encoder.dim == encoder.width else nn.Linear(encoder.dim, encoder.width)
-        self.last = nn.Linear(bottleneck, outputs, bias=False)  # its rows count by their direction alone
+        self.prototypes = nn.Linear(bottleneck, outputs, bias=False)  # its rows count by their direction alone
 
 
 class IBOT(Method):
@@ -77,24 +77,24 @@ class IBOT(Method):
             t = unit(self.teacher.head(self.teacher.narrow(encoder_t.pooled(tokens_t))))  # (2N, d)
             u_t = unit(self.teacher.head(tokens_t))  # (2N, T, d)
         u_s = unit(self.student.head(tokens[mask]))  # (M, d), of M hidden tokens
-        mim = at_hidden(self.targets(u_t[mask], 1), u_s, self.prototypes(), mask, temperature=self.temperature)  # (2N,)
+        mim = at_hidden(self.targets(u_t[mask], 1), u_s, self.directions(), mask, temperature=self.temperature)  # (2N,)
         parts = s, t, mim, u_t.mean(dim=1), *([h] if self.koleo else [])
         return tuple(part.unflatten(0, (-1, len(batch.index))).transpose(0, 1) for part in parts)
 
     def compare(self, s: Tensor, t: Tensor, mim: Tensor, u_t: Tensor, h: Tensor | None = None) -> Tensor:
-        loss = across_views(self.targets(t, 0), s, self.prototypes(), temperature=self.temperature) + mim.mean()
+        loss = across_views(self.targets(t, 0), s, self.directions(), temperature=self.temperature) + mim.mean()
         return loss if h is None else loss + self.koleo * sum(geometry.koleo(view) for view in h.unbind(1))
 
     def update(self, progress: float, s: Tensor, t: Tensor, mim: Tensor, u_t: Tensor, h: Tensor | None = None) -> None:
         means = torch.stack((t.mean(dim=(0, 1)), u_t.mean(dim=(0, 1))))  # (2, d)
-        self.center.lerp_(scores(means, unit(self.teacher.last.weight)), 1 - self.center_momentum)
+        self.center.lerp_(scores(means, unit(self.teacher.prototypes.weight)), 1 - self.center_momentum)
         follow(self.teacher, self.student, momentum=cosine(progress, self.momentum, 1.0))
         self.progress.fill_(progress)
 
-    def prototypes(self) -> Tensor:
+    def directions(self) -> Tensor:
         """The student's (K, d), which stand still at first."""
-        return unit(frozen(self.student.last.weight, self.progress, until=self.freeze))
+        return unit(frozen(self.student.prototypes.weight, self.progress, until=self.freeze))
 
     def targets(self, t: Tensor, which: int) -> Tensor:
         """What the teacher says (..., K) of its `t` (..., d), of views (0) or of tokens (1)."""
-        return centred(t, unit(self.teacher.last.weight), self.center[which], warmed(self.progress, *self.warmup))
+        return centred(t, unit(self.teacher.prototypes.weight), self.center[which], warmed(self.progress, *self.warmup))
