@@ -202,7 +202,7 @@ def test_official_sources_are_complete() -> None:
     ("what", "says"),
     [
         ("mnits", r"'mnits': did you mean mnist"),
-        ("/no/such/folder", r"'/no/such/folder': choose from cifar10, digits, fashion-mnist, mnist"),
+        ("/no/such/folder", r"'/no/such/folder': choose from cifar10, digits, factors, fashion-mnist, mnist"),
         (3, r"data is a int: expected a path"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Data sets known by name: looked for in $TWINLENS_DATA, the system's folders and the cache, then downloaded."""
+"""Data sets known by name: made here, or looked for in $TWINLENS_DATA, the system and the cache, then downloaded."""
 
 import os
 from http.client import HTTPException
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from twinlens.data import cache, cifar, idx
+from twinlens.data import cache, cifar, factors, idx
 from twinlens.data.arrays import Part, from_arrays, read_npz
 from twinlens.data.download import download
 from twinlens.data.pictures import Split
@@ -59,13 +59,15 @@ KNOWN = {
 
 def names() -> tuple[str, ...]:
     """The names that `load` knows."""
-    return ("digits", *KNOWN)
+    return ("digits", "factors", *KNOWN)
 
 
 def from_name(name: str) -> Split:
     """The data set `name` with its official classes, order and split. Raises InputError if it cannot be had."""
     if name == "digits":
         return _digits()
+    if name == "factors":
+        return factors.split()
     own = os.environ.get("TWINLENS_DATA")
     places = [*([Path(own).expanduser()] if own else []), *_SYSTEM, cache.folder() / "datasets"]
     for place in places:
