@@ -17,7 +17,7 @@ import twinlens as tl
 from twinlens import discover
 from twinlens.checkpoint import read
 from twinlens.encoders.foreign import named
-from twinlens.errors import InputError
+from twinlens.errors import InputError, NotLearning
 from twinlens.train import Training
 
 SMALL = {"epochs": 1, "batch": 128, "hidden": 32, "dim": 16, "width": 16}
@@ -236,7 +236,7 @@ def test_resume_starts_what_was_not_started_and_spares_what_is_no_run(tmp_path: 
 
 
 def test_divergence_leaves_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"the loss became .*--rate"):
+    with pytest.raises(NotLearning, match=r"the loss became .*--rate"):
         tl.pretrain("digits", "vicreg", out=tmp_path / "r", optimizer="sgd", rate=1e30, epochs=1, batch=128, hidden=16)
     assert not (tmp_path / "r").exists()
 

@@ -12,6 +12,13 @@ class InputError(ValueError):
     """
 
 
+class NotLearning(RuntimeError):
+    """A run that ended because it does not learn: it diverged, or it collapsed and was told to stop at that.
+
+    The command line exits with status 3, so that scripts can tell it from bad input.
+    """
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that is not among `known`, with the nearest names, or all of them where none is near."""
     names = sorted(known)

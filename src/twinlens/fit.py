@@ -1,12 +1,10 @@
 """Pretraining: from data to a finished run folder."""
 
-import errno
 import json
 import platform
-import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass, fields, replace
 from hashlib import blake2b
 from importlib.metadata import version
@@ -20,28 +18,26 @@ from numpy.typing import NDArray
 from torch import nn
 
 from twinlens import checkpoint, discover, distributed, random
-from twinlens.batch import Maker
+from twinlens.batch import Maker, Views
 from twinlens.data.load import load as load_data
 from twinlens.data.pictures import Pictures
 from twinlens.embed import embed
 from twinlens.encoders.contract import TokenEncoder
-from twinlens.errors import InputError, unknown
-from twinlens.evaluate.knn import knn
-from twinlens.evaluate.result import Labelled
+from twinlens.errors import InputError, NotLearning, unknown
 from twinlens.feed import Feed
+from twinlens.folder import check_same, working
 from twinlens.method import Method
 from twinlens.monitor.journal import Journal
-from twinlens.monitor.spectrum import rankme, spread
+from twinlens.monitor.look import moments
 from twinlens.report import stored
 from twinlens.run import Data, Run, load
 from twinlens.train import Training, train
 from twinlens.update.optimizers import optimizer as build_optimizer
+from twinlens.watch import BANK, Watch
 
-HELD, BANK = 1000, 2000  # samples held out for watching; training samples among which watching looks for neighbours
+HELD = 1000  # samples held out for watching
 UNTRAINED = "untrained.safetensors"  # the first file of a run; run.json, the second, says that it was started
-WATCHES = 20  # looks at the held-out samples in a run
 _HOLD_OUT = 2**32 - 1  # an epoch that no run reaches: its permutation chooses the held-out samples
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def pretrain(
@@ -63,7 +59,8 @@ def pretrain(
     `twinlens show METHOD` lists them. What is not set comes from `recipe`, if given, else from the signatures. Labels,
     given or found in the data, are only for watching (kNN in the progress line), but for a method that learns from them
     (`Views.labels`). A checkpoint is written every `save_every` seconds; with `resume`, the run in `out`, if it was
-    started, goes on from the last one, to the same weights. Raises InputError, a ValueError.
+    started, goes on from the last one, to the same weights. Raises InputError, a ValueError, and NotLearning, a
+    RuntimeError, where the loss is no number any more or `stop_on_collapse` is set.
     """
     run = plan(data, method, encoder=encoder, recipe=recipe, **settings)
     path = Path(out or f"runs/{Path(run.data).stem}-{run.method}")
@@ -162,7 +159,7 @@ def _fit(fabric: Fabric, run: Run, setup: Setup, *, resume: bool, save_every: fl
     model: Any = fabric.setup_module(method)
     if resume:
         check_same(load(run.folder, encoder=run.module).facts, facts, run.folder)
-    with _folder(fabric, run.folder):
+    with working(fabric, run.folder):
         if not resume and fabric.is_global_zero:
             checkpoint.write(run.folder / UNTRAINED, encoder.state_dict(), {"encoder": run.architecture})
             checkpoint.write_text(run.folder / "run.json", json.dumps(facts, indent=2))
@@ -195,24 +192,29 @@ def _loop(
     total = training.steps(len(learn))
     if start == total:
         return
+    looked_at = moments(total, total * training.batch * (views.large + views.small)) if len(setup.held) > 1 else ()
+    watch = _watch(run, setup, encoder, views, device) if fabric.is_global_zero and looked_at else None
     journal = Journal(
         run.folder / "metrics.jsonl", title=f"{run.method} on {setup.facts['name']}", total=total, start=start,
         views_per_step=training.batch * (views.large + views.small), silent=not fabric.is_global_zero,
     )  # fmt: skip
     saved = time.monotonic()
     with journal:
-        if start == 0:
-            journal.watch(watch(encoder, setup, device))
+        if start == 0 and watch:
+            journal.watch(watch(method, encoder, 0))
         for step in train(fabric, model, optimizer, feed, training, start=start):
-            journal.step(step.number, step.loss, step.rate, feed.waited)
-            if not fabric.is_global_zero:
-                continue
+            looks = step.number in looked_at
+            journal.step(step.number, step.loss, step.rate, feed.waited, row=looks)
             with journal.paused():
-                if journal.due(step.number, WATCHES):
-                    journal.watch(watch(encoder, setup, device))
-                if time.monotonic() - saved > save_every or step.number == total:
+                if watch and looks:
+                    journal.watch(watch(method, encoder, step.number))
+                ends = training.stop_on_collapse and looks and fabric.broadcast(journal.failing)
+                due = time.monotonic() - saved > save_every or step.number == total or ends
+                if fabric.is_global_zero and due:
                     checkpoint.save(run.folder / "checkpoints", step.number, method, optimizer)
                     saved = time.monotonic()
+                if ends:
+                    raise NotLearning(f"stopped at step {step.number}: {journal.failing}")
 
 
 def _report(run: Run, setup: Setup, encoder: nn.Module, method: Method, device: torch.device) -> None:
@@ -223,23 +225,21 @@ def _report(run: Run, setup: Setup, encoder: nn.Module, method: Method, device: 
         run.folder, learn=setup.learn, held=setup.held, maker=setup.maker, views=run.training.views(method.views),
         embeddings=embeddings, untrained=untrained, seed=run.training.seed,
     )  # fmt: skip
-    stored.render(run.folder, run.metrics)
+    stored.render(run.folder, run.metrics, run.verdict)
 
 
 def _fits(samples: Pictures, device: torch.device) -> bool:
     return samples.nbytes < torch.cuda.mem_get_info(device)[0] / 4
 
 
-def watch(encoder: nn.Module, setup: Setup, device: torch.device) -> dict[str, float]:
-    """Spread and effective rank of the held-out samples' embeddings; kNN accuracy if there are labels to watch by."""
-    if len(setup.held) < 2:
-        return {}
-    held = embed(encoder, setup.held, setup.maker, device=device)
-    values = {"spread": float(spread(held)), "rank": float(rankme(held))}
-    if setup.held.labels is None or setup.bank.labels is None:
-        return values
-    bank = Labelled(embed(encoder, setup.bank, setup.maker, device=device), torch.from_numpy(setup.bank.labels))
-    return values | {"knn": knn(bank, Labelled(held, torch.from_numpy(setup.held.labels))).value}
+def _watch(run: Run, setup: Setup, encoder: nn.Module, views: Views, device: torch.device) -> Watch:
+    """What watches the run, which needs the encoder as it was before the first step, also where the run goes on."""
+    initial = deepcopy(encoder)
+    initial.load_state_dict(checkpoint.read(run.folder / UNTRAINED)[0])
+    return Watch(
+        initial, setup.held, setup.bank, setup.learn, setup.maker, views, batch=run.training.batch,
+        seed=run.training.seed, device=device,
+    )  # fmt: skip
 
 
 def describe(fabric: Fabric, run: Run, setup: Setup, method: Method) -> dict[str, Any]:
@@ -266,34 +266,3 @@ def describe(fabric: Fabric, run: Run, setup: Setup, method: Method) -> dict[str
         },
         "notes": notes,
     }  # fmt: skip
-
-
-def check_same(before: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
-    """InputError unless a run that is to be resumed has the settings and the data it was started with."""
-    for section in ("data", "method", "encoder", "views", "training"):
-        for name in before[section].keys() | now[section].keys():
-            old, new = before[section].get(name), now[section].get(name)
-            if old != new and (section, name) != ("data", "given"):
-                raise InputError(
-                    f"{path} was started with {section} {name} = {old!r}, not {new!r}: resume it with the same, or "
-                    f"choose another --out."
-                )
-
-
-@contextmanager
-def _folder(fabric: Fabric, path: Path) -> Iterator[None]:
-    """The run's folder while it is worked on; one without a checkpoint is not left behind by an error."""
-    path.mkdir(parents=True, exist_ok=True)
-    fabric.barrier()
-    try:
-        yield
-    except (InputError, OSError) as error:
-        kept = checkpoint.newest(path / "checkpoints")
-        if kept is None and fabric.is_global_zero:
-            shutil.rmtree(path, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno in _DISK:
-            state = (
-                f"continue from {kept.name} with --resume once there is room" if kept else "nothing of the run was kept"
-            )
-            raise InputError(f"the disk under {path} is full ({error}): {state}.") from error
-        raise

@@ -30,6 +30,7 @@ from twinlens.evaluate.result import Labelled, Result
 from twinlens.evaluate.splits import parts
 from twinlens.method import Method
 from twinlens.monitor import journal
+from twinlens.monitor.verdict import Verdict, verdict
 from twinlens.report import stored
 from twinlens.train import Training
 
@@ -116,6 +117,11 @@ class Run:
         return journal.read(self.folder / "metrics.jsonl")
 
     @property
+    def verdict(self) -> Verdict | None:
+        """Whether it learns, by its metrics so far: word, cause and remedy; None where nothing was watched."""
+        return verdict(self.metrics)
+
+    @property
     def size(self) -> int:
         """Side of a large view in pixels."""
         return int(self.facts["views"]["size"])
@@ -189,7 +195,7 @@ class Run:
             str(data) if isinstance(data, str | Path) else train.name, train.fingerprint, tuple(rows)
         )
         evaluation.save(self.folder / "evaluation.json")
-        stored.render(self.folder, self.metrics)
+        stored.render(self.folder, self.metrics, self.verdict)
         return evaluation
 
 

@@ -35,6 +35,7 @@ class Training:
         clip: Largest norm of the gradient; 0 leaves it alone.
         precision: bf16-mixed or 32-true; auto takes bf16-mixed on a GPU.
         small_views: How many small views are made for a method that asks for some; unless given, as many as it asks.
+        stop_on_collapse: End a run that two looks in a row find collapsed or diverged, with an error.
         seed: Of initial weights, the order of samples and every random view.
     """
 
@@ -48,6 +49,7 @@ class Training:
     clip: float = 0.0
     precision: Literal["auto", "bf16-mixed", "32-true", "64-true"] = "auto"
     small_views: int | None = None
+    stop_on_collapse: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from twinlens.errors import InputError
+from twinlens.errors import NotLearning
 from twinlens.monitor.journal import Journal, facts, read
 
 
@@ -53,7 +53,7 @@ def test_what_was_watched_joins_the_last_row(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nan by step 1 of 40: .*--rate 0.033.*--clip"):
+    with pytest.raises(NotLearning, match=r"nan by step 1 of 40: .*--rate 0.033.*--clip"):
         play(tmp_path / "m.jsonl", 0, 5, loss=float("nan"))
     assert json.loads((tmp_path / "m.jsonl").read_text().splitlines()[-1])["step"] == 1
 

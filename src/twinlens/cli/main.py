@@ -5,7 +5,7 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
-from twinlens.errors import InputError, unknown
+from twinlens.errors import InputError, NotLearning, unknown
 
 USAGE = """\
 usage: twinlens VERB ...
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Runs one command line; returns the exit status: 0, 2 for bad input, 130 when interrupted."""
+    """Runs one command line; returns the status: 0, 2 for bad input, 3 if a run does not learn, 130 if interrupted."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0 if arguments else 2
@@ -46,9 +46,9 @@ def run(arguments: list[str]) -> int:
         if arguments[0] not in verbs():
             raise unknown("verb", arguments[0], verbs())
         import_module(f"twinlens.cli.{arguments[0]}").run(arguments[1:])
-    except InputError as error:
+    except (InputError, NotLearning) as error:
         print(f"twinlens: {error}", file=sys.stderr)
-        return 2
+        return 3 if isinstance(error, NotLearning) else 2
     except BrokenPipeError:
         return 0
     except KeyboardInterrupt:

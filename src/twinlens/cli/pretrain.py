@@ -38,12 +38,15 @@ def parser(arguments: list[str]) -> ArgumentParser:
     made.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
     made.add_argument("--save_every", type=float, default=60.0, help="seconds between checkpoints")
     made.add_argument(
+        "--stop_on_collapse", action="store_true", help="end, with status 3, a run that collapsed in two looks in a row"
+    )
+    made.add_argument(
         "--devices", type=int, default=1, help="GPUs of this machine (under torchrun or SLURM: set there)"
     )
     made.add_argument(
         "--size", type=int, help="side of a view in pixels (default: the pictures' own, at most 64, or 224 on a GPU)"
     )
-    made.add_class_arguments(Training)
+    made.add_class_arguments(Training, skip={"stop_on_collapse"})
     made.add_class_arguments(method, skip={"encoder", "samples"})
     if factory is not None:
         made.add_function_arguments(factory, skip={"channels", "size"})
@@ -73,9 +76,12 @@ def run(arguments: list[str]) -> None:
         settings["size"] = values["size"]
     done = pretrain(
         values["data"], values["method"], encoder=values["encoder"], out=values["out"], resume=values["resume"],
-        save_every=values["save_every"], devices=values["devices"], **settings,
+        save_every=values["save_every"], devices=values["devices"],
+        **settings,
     )  # fmt: skip
     if distributed.rank() > 0:
         return
+    if found_verdict := done.verdict:
+        print(f"\n{found_verdict.word}: {found_verdict.cause} {found_verdict.remedy}".rstrip(), file=sys.stderr)
     print(f"\n{done.folder}: encoder.safetensors, metrics.jsonl, run.json and report.html are there.", file=sys.stderr)
     print(f"How good is it?  twinlens evaluate {done.folder} LABELLED_DATA", file=sys.stderr)

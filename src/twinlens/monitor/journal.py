@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from twinlens.errors import InputError
+from twinlens.errors import NotLearning
+from twinlens.monitor.verdict import COLLAPSED, DIVERGED, LEARNING, Verdict, verdict
 
 Row = dict[str, Any]
 ROWS = 200
@@ -66,10 +67,9 @@ class Journal:
     ) -> None:
         self._line.stop()
 
-    def due(self, step: int, times: int = ROWS) -> bool:
-        """Whether a row is written at this step; with `times`, whether it is one of so many spread over the run."""
-        every = self.every * max(1, ROWS // times)
-        return step % every == 0 or step == self.total
+    def due(self, step: int) -> bool:
+        """Whether a row is written at this step, looked at or not."""
+        return step % self.every == 0 or step == self.total
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -78,19 +78,42 @@ class Journal:
         yield
         self._mark = time.perf_counter()
 
-    def step(self, step: int, loss: Tensor, rate: float, waited: float) -> None:
-        """Notes a step; `waited` is the seconds spent waiting for samples since the run began or went on."""
+    def step(self, step: int, loss: Tensor, rate: float, waited: float, *, row: bool = False) -> None:
+        """Notes a step, in a row of its own if one is due or asked for (`row`).
+
+        `waited` is the seconds spent waiting for samples since the run began or went on.
+        """
         self._losses.append(loss)
-        if self.due(step):
+        if row or self.due(step):
             self._write(step, rate, waited)
         if not self.silent:
             self._line.show(step, self.rows[-1] | self._watched)
 
     def watch(self, values: Mapping[str, float]) -> None:
-        """Adds what was measured on the held-out samples to the last row."""
-        self._watched = dict(values)
+        """Adds what a look told to the last row, and the verdict on the run so far; says so when that turns bad."""
+        before = self.verdict
         self.rows[-1].update(values)
+        found = self.verdict
+        self._watched = dict[str, Any](values)
+        if found:
+            self._watched["verdict"] = self.rows[-1]["verdict"] = found.word
         self._rewrite()
+        if found and found.word != LEARNING and (before is None or before.word != found.word) and not self.silent:
+            self._line.say(f"{found.word} by step {self.rows[-1]['step']:,}: {found.cause} {found.remedy}")
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """On the run so far; None before there is enough to judge by."""
+        return verdict(self.rows)
+
+    @property
+    def failing(self) -> str:
+        """Why the run should end, if the last two looks both say that it has collapsed or diverged."""
+        words = [row["verdict"] for row in self.rows if "verdict" in row][-2:]
+        found = self.verdict
+        if found is None or len(words) < 2 or not set(words) <= {*COLLAPSED, DIVERGED}:
+            return ""
+        return f"{found.word}: {found.cause} {found.remedy}"
 
     def _rewrite(self) -> None:
         if not self.silent:
@@ -118,7 +141,7 @@ class Journal:
             with self.path.open("a") as file:
                 file.write(json.dumps(row) + "\n")
         if not math.isfinite(loss):
-            raise InputError(
+            raise NotLearning(
                 f"the loss became {loss} by step {step} of {self.total}: try a third of the learning rate "
                 f"(--rate {rate / 3:.2g}) or clip the gradient (--clip 1)."
             )
@@ -144,7 +167,11 @@ class _Line:
         if self.live:
             self.progress.stop()
 
-    def show(self, step: int, row: Mapping[str, float]) -> None:
+    def say(self, text: str) -> None:
+        """A line of its own, above the progress."""
+        self.progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def show(self, step: int, row: Mapping[str, Any]) -> None:
         if self.live:
             self.progress.update(self.task, completed=step, facts=facts(row))
         elif (now := time.monotonic()) - self._said >= 10 or step == self.total:
@@ -154,7 +181,7 @@ class _Line:
             self._said = now
 
 
-def facts(row: Mapping[str, float]) -> str:
+def facts(row: Mapping[str, Any]) -> str:
     """A row in one line, for people."""
     parts = {
         "loss": "loss {:.3f}",
@@ -163,5 +190,6 @@ def facts(row: Mapping[str, float]) -> str:
         "spread": "spread {:.2f}",
         "rank": "rank {:.0f}",
         "knn": "kNN {:.1%}",
+        "verdict": "{}",
     }
     return "  ".join(form.format(row[name]) for name, form in parts.items() if name in row)

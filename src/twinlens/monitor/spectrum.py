@@ -1,4 +1,4 @@
-"""How many dimensions the embeddings use: the spectrum of z (N, D), and two numbers that sum it up.
+"""How many dimensions the embeddings use: the spectrum of z (N, D), and numbers that sum it up.
 
 All is computed in float64: collapse shows in the small singular values, where float32 has only noise.
 """
@@ -21,7 +21,11 @@ def rankme(z: Tensor, *, eps: float = 1e-7) -> float:
 
     From 1 (all on one line) to min(N, D). As in the paper, `z` is not centred, and eps is added to each share.
     """
-    values = torch.linalg.svdvals(z.detach().double())
+    return effective_rank(torch.linalg.svdvals(z.detach().double()), eps=eps)
+
+
+def effective_rank(values: Tensor, *, eps: float = 1e-7) -> float:
+    """exp of the entropy of the shares that non-negative `values` (D,) have of their sum; 1 where all are zero."""
     share = values / values.sum().clamp_min(1e-300) + eps  # all zero is complete collapse too: rank 1
     return float((-(share * share.log()).sum()).exp())
 
@@ -31,3 +35,26 @@ def spectrum(z: Tensor) -> Tensor:
     centred = z.detach().double() - z.detach().double().mean(dim=0)
     values: Tensor = torch.linalg.eigvalsh(centred.T @ centred / len(z))
     return values.flip(0).clamp_min(0)
+
+
+def alpha_req(z: Tensor, *, first: int = 11, last: int = 100) -> float:
+    """alpha, where eigenvalue i of the covariance falls like i^-alpha (Agrawal et al. 2022, "alpha-ReQ", NeurIPS).
+
+    Minus the slope of a least-squares line through logarithms, over places `first` to `last` (to the last eigenvalue
+    that is not nothing, if that comes earlier); the paper finds representations good near 1. The first places are left
+    out, as by Stringer et al. 2019, from whom the fit comes. NaN where fewer than three places are left.
+    """
+    values = spectrum(z)
+    values = values[: min(last, int((values > 1e-12 * values[0]).sum()))][first - 1 :]
+    if len(values) < 3:
+        return float("nan")
+    place = torch.arange(first, first + len(values), dtype=torch.float64).log()
+    place, log = place - place.mean(), values.cpu().log()
+    return -float((place @ log) / (place @ place))
+
+
+def dead(z: Tensor, *, below: float = 1e-3) -> float:
+    """The share of dimensions whose deviation is less than `below` times the largest one's; 1 where nothing varies."""
+    deviation = z.detach().double().std(dim=0, correction=0)
+    largest = deviation.max()
+    return float((deviation <= below * largest).double().mean())

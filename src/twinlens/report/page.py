@@ -1,10 +1,8 @@
 """The page: what was trained on what, what came of it, and how it got there, from `Content` alone."""
 
 import json
-import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -12,39 +10,13 @@ from typing import Any
 import numpy as np
 
 from twinlens.report import figures, geometry
+from twinlens.report.content import Content, series
 from twinlens.report.evaluation import evaluation_section
 from twinlens.report.figures import Pixels, picture
-from twinlens.report.geometry import Floats, Labels, class_name
+from twinlens.report.geometry import Floats, class_name
+from twinlens.report.headline import headline
 
 ROWS, NEIGHBOURS, MAPPED = 8, 8, 1000  # samples shown with their views, or with their neighbours; points of the map
-
-
-@dataclass(frozen=True)
-class Content:
-    """What a report is made of; nothing is read from anywhere else.
-
-    `settings` is the run's: its `method`, `encoder` and `data`, each a name or a mapping with a `name`, are said in the
-    headline. `metrics` are rows with step, progress, views, seconds, loss, rate, views_per_second and waited (the share
-    of time without data); those where the monitor looked have spread, rank and, with labels, knn too. A value that is
-    not finite is NaN or None. `views` (n, V + 1, H, W, C) holds samples, clean and as V views, under `view_titles`.
-    `embeddings` (M, D), `thumbnails` (M, H, W, C) and `labels` (M,) are of held-out samples; C is 1 or 3.
-    `untrained` (at most D,) are the eigenvalues of the untrained encoder's embeddings, as `geometry.eigenvalues` gives
-    them. `evaluation` has a row for each result: name, value, interval, settings, and baselines by name, each with a
-    value and an interval; None where there was no evaluation.
-    """
-
-    title: str
-    settings: Mapping[str, Any]
-    metrics: Sequence[Mapping[str, Any]]
-    views: Pixels
-    view_titles: Sequence[str]
-    embeddings: Floats
-    thumbnails: Pixels
-    labels: Labels | None = None
-    classes: Sequence[str] = ()
-    untrained: Floats | None = None
-    evaluation: Sequence[Mapping[str, Any]] | None = None
-    notes: Sequence[str] = ()
 
 
 def write(path: str | Path, content: Content) -> None:
@@ -73,7 +45,7 @@ def write(path: str | Path, content: Content) -> None:
 {Path(__file__).with_name("style.css").read_text()}</style>
 </head>
 <body>
-<header>{_headline(content)}<nav>{links}</nav></header>
+<header>{headline(content)}<nav>{links}</nav></header>
 <main>
 {body}
 </main>
@@ -82,61 +54,6 @@ def write(path: str | Path, content: Content) -> None:
 """,
         encoding="utf-8",
     )
-
-
-def _headline(content: Content) -> str:
-    last = content.metrics[-1]
-    method, encoder, data = (_name(content.settings.get(part)) for part in ("method", "encoder", "data"))
-    who = f"{encoder or 'An encoder'} learnt" + (f" from {data}" if data else "") + (f" by {method}" if method else "")
-    so_far = "" if last["progress"] >= 1 else f", {100 * last['progress']:.0f} % of the run"
-    done = f"<b>{_count(last['views'])}</b> views in <b>{_duration(last['seconds'])}</b>{so_far}"
-    return (
-        f"<h1>{escape(content.title)}</h1>"
-        f'<p class="lead">{who}: {done}.</p>'
-        f'{_divergence(content)}<dl class="facts">{"".join(_facts(content))}</dl>'
-    )
-
-
-def _name(part: Any) -> str:
-    if isinstance(part, Mapping):
-        part = part.get("name")
-    return f"<b>{escape(str(part))}</b>" if part else ""
-
-
-def _divergence(content: Content) -> str:
-    _, loss = _series(content, "loss")
-    broken = np.flatnonzero(~np.isfinite(loss))
-    if not len(broken):
-        return ""
-    where = f"in {len(broken)} of {len(loss)} rows, first at step {_count(content.metrics[broken[0]]['step'])}"
-    return f'<p class="warning">The loss was not a finite number {where}.</p>'
-
-
-def _facts(content: Content) -> Iterator[str]:
-    """The last value of each curve, with where it came from."""
-    width = f"of {content.embeddings.shape[1]} dimensions, "
-    for key, name, form, before in (
-        ("loss", "Loss", ".4g", ""),
-        ("knn", "kNN accuracy", ".3f", ""),
-        ("rank", "Effective rank", ".3g", width),
-        ("spread", "Spread", ".3g", ""),
-    ):
-        _, values = _series(content, key)
-        if len(values):
-            first = f"from {values[0]:{form}}" if len(values) > 1 else "seen once"
-            yield f"<div><dt>{name}</dt><dd>{values[-1]:{form}} <small>{before}{first}</small></dd></div>"
-    _, speed = _series(content, "views_per_second")
-    _, waited = _series(content, "waited")
-    if len(speed):
-        idle = f"{100 * np.nanmean(waited):.0f} % of the time waiting for data" if np.isfinite(waited).any() else ""
-        yield f"<div><dt>Views per second</dt><dd>{_count(float(np.median(speed)))} <small>{idle}</small></dd></div>"
-
-
-def _series(content: Content, key: str) -> tuple[Floats, Floats]:
-    """The views processed and the values of `key`, where a row has it; None, which is JSON's NaN, is NaN."""
-    rows = [(row["views"], math.nan if row[key] is None else row[key]) for row in content.metrics if key in row]
-    views, values = np.array(rows, dtype=np.float64).reshape(-1, 2).T
-    return views, values
 
 
 def _curves(content: Content) -> str:
@@ -150,6 +67,15 @@ def _curves(content: Content) -> str:
             ("knn", "kNN accuracy", "held-out; dashed: the commonest class", {"reference": chance}),
             ("rank", "Effective rank", "dimensions the embeddings really use", {}),
             ("spread", "Spread", "deviation per dimension; zero is collapse", {"from_zero": True}),
+            ("lidar", "LiDAR", "dimensions that tell samples apart better than views", {}),
+            (
+                "gap",
+                "Below chance",
+                "how far the loss is below that of views of different samples",
+                {"from_zero": True},
+            ),
+            ("compared", "Spread compared", "the same of what the method compares", {"from_zero": True}),
+            ("clusters", "Clusters in use", "of those the method assigns samples to", {"from_zero": True}),
             ("rate", "Learning rate", "the schedule", {"from_zero": True}),
             ("views_per_second", "Views per second", "how fast the run went", {"from_zero": True}),
         )
@@ -158,7 +84,7 @@ def _curves(content: Content) -> str:
 
 
 def _panel(content: Content, key: str, name: str, about: str, **options: Any) -> str:
-    views, values = _series(content, key)
+    views, values = series(content, key)
     if not len(values):
         return ""
     drawable = np.isfinite(values).any()
@@ -211,7 +137,7 @@ def _spectrum(content: Content) -> str:
     trained = geometry.eigenvalues(content.embeddings)
     if trained.sum() <= 1e-12:
         return head + '<p class="warning">All embeddings are the same: complete collapse.</p>'
-    _, ranks = _series(content, "rank")
+    _, ranks = series(content, "rank")
     rank = float(ranks[-1]) if len(ranks) and np.isfinite(ranks[-1]) else None
     return f"{head}<figure>{figures.spectrum(trained, content.untrained, rank)}</figure>"
 
@@ -285,14 +211,3 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 def _notes(notes: Sequence[str]) -> str:
     items = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return "<h2>Notes</h2>" + (f'<ul class="notes">{items}</ul>' if notes else "<p>None.</p>")
-
-
-def _count(number: float) -> str:
-    return f"{number:,.0f}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -14,6 +14,7 @@ from twinlens import random
 from twinlens.batch import Maker, Samples, Views
 from twinlens.embed import clean_views
 from twinlens.report import geometry, page
+from twinlens.report.content import Content
 from twinlens.views.colour import pixels
 
 SHEET = 8  # samples in the sheet of views
@@ -55,15 +56,18 @@ def view_sheet(learn: Samples, maker: Maker, views: Views, seed: int) -> tuple[l
     return titles, np.stack([pixels(column) for column in columns], axis=1)
 
 
-def render(path: Path, metrics: Sequence[Mapping[str, Any]]) -> None:
-    """Draws report.html from the rows of metrics.jsonl and the folder's other files; nothing without report.npz."""
+def render(path: Path, metrics: Sequence[Mapping[str, Any]], verdict: tuple[str, str, str] | None = None) -> None:
+    """Draws report.html from the rows of metrics.jsonl, the verdict on them, and the folder's other files.
+
+    Nothing is drawn without report.npz.
+    """
     if not (path / "report.npz").exists():
         return
     run = json.loads((path / "run.json").read_text())
     evaluations = json.loads(file.read_text()) if (file := path / "evaluation.json").exists() else []
     with np.load(path / "report.npz", allow_pickle=False) as kept:
         arrays = dict(kept)
-    content = page.Content(
+    made = Content(
         title=f"{run['method']['name']} on {run['data']['name']}",
         settings=run,
         metrics=metrics,
@@ -76,5 +80,6 @@ def render(path: Path, metrics: Sequence[Mapping[str, Any]]) -> None:
         classes=arrays["classes"].tolist() if "classes" in arrays else (),
         evaluation=evaluations[-1]["results"] if evaluations else None,
         notes=[*run["data"]["notes"], *run["notes"]],
+        verdict=verdict,
     )
-    page.write(path / "report.html", content)
+    page.write(path / "report.html", made)
