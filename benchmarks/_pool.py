@@ -7,7 +7,7 @@ digits; what is broken is a setting, or a line of the method that is replaced wh
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -85,6 +85,13 @@ def _softmax_codes(cls: type[Method]) -> dict[str, Any]:
 def cases() -> list[Case]:
     """Every case; each is run with as many seeds as are asked for."""
     return [*_healthy(), *_collapsing(), *_otherwise()]
+
+
+def smallest() -> list[Case]:
+    """A few cases that take seconds."""
+    short = {"epochs": 3}
+    found = [case for case in cases() if case.data == "digits" and case.method in ("simclr", "vicreg", "barlowtwins")]
+    return [replace(case, settings=case.settings | short) for case in found]
 
 
 def _healthy() -> Iterator[Case]:

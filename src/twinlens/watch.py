@@ -1,5 +1,7 @@
 """What a run is watched by: looks at its held-out samples, nearest neighbours where there are labels, and a verdict."""
 
+import time
+
 import torch
 from torch import Tensor, nn
 
@@ -24,10 +26,11 @@ class Watch:
         self.held, self.bank, self.maker, self.device = held, bank, maker, device
 
     def __call__(self, method: Method, encoder: nn.Module, step: int) -> dict[str, float]:
-        """What a look (`Look`) tells after that step; and the gradient's norm, and kNN accuracy if there are labels."""
+        """What a look (`Look`) tells after that step, the gradient's norm, kNN accuracy if there are labels, and time."""
+        began = time.perf_counter()
         z = self.look.embed(encoder)
-        values = self.look(method, encoder, z, trained=step > 0) | gradient(method)
-        return values | self._neighbours(encoder, z)
+        values = self.look(method, encoder, z, trained=step > 0) | gradient(method) | self._neighbours(encoder, z)
+        return values | {"look_seconds": time.perf_counter() - began}
 
     def _neighbours(self, encoder: nn.Module, z: Tensor) -> dict[str, float]:
         if self.held.labels is None or self.bank.labels is None or not z.isfinite().all():

@@ -80,6 +80,22 @@ def test_a_point_is_a_point_from_the_start() -> None:
     assert word(0.05, compared=0.01) == "complete collapse"
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        ({"compared": 0.5, "gap": 0.1}, {"compared": 0.2, "gap": 0.01}, "complete collapse"),
+        ({"compared": 0.5, "gap": 0.1}, {"compared": 0.3, "gap": 0.01}, "learning"),  # the spread has not halved
+        ({"compared": 0.5, "gap": 0.01}, {"compared": 0.2, "gap": 0.01}, "learning"),  # nor has the gap
+        ({"compared": 0.5, "gap": 0.1}, {"compared": 0.2, "gap": 0.03}, "learning"),  # pairs are still told apart
+    ],
+)
+def test_a_fall_is_seen_before_the_point_is_reached(before: Row, now: Row, expected: str) -> None:
+    course = rows(0.2, **now)
+    course.insert(2, {**course[2], "step": 50, "progress": 0.1, **before})
+    found = verdict(course)
+    assert found is not None and found.word == expected
+
+
 def test_labels_say_whether_a_few_directions_are_a_shortcut() -> None:
     few = {"lidar_share": 0.05}
     assert word(first={"knn": 0.5}, knn=0.6, **few) == "learning"

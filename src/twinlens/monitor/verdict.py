@@ -14,6 +14,7 @@ Row = Mapping[str, Any]
 SAME = 0.02  # a gap below this: pairs are told from others no better than that
 STARTED = 0.35  # share of the run before which healthy ones look like that, or use few dimensions or clusters
 POINT = 0.05  # a spread of what is compared below this is a point
+HALF = 0.5  # of the largest so far: spread and gap below both, and the gap nearly nothing, are on their way there
 FALLEN, EVEN = 0.3, 0.75  # the loss of broken pairs as a share of the first loss, and a spread that speaks against it
 FLAT = 0.06  # share of its dimensions that a compared embedding uses, below which they repeat each other
 CLUSTERS = 2.0  # in use, below which they have collapsed
@@ -88,6 +89,9 @@ class _Course(NamedTuple):
     def now(self, name: str, default: float = math.nan) -> float:
         return float(self.looks[-1].get(name, default))
 
+    def most(self, name: str) -> float:
+        return max((float(row[name]) for row in self.looks if name in row), default=math.nan)
+
 
 def _findings(c: _Course) -> Iterator[Verdict]:
     """What is wrong, the gravest first."""
@@ -100,6 +104,9 @@ def _findings(c: _Course) -> Iterator[Verdict]:
         yield Verdict(DIVERGED, f"the encoder's weights have moved by {c.now('moved'):.3g} times their size.", _SLOWER)
     if c.now("compared") < POINT:
         cause = f"what the method compares lies in one point (spread {c.now('compared'):.2g}, about 1 where even)."
+        yield Verdict(COMPLETE, cause, _APART)
+    if c.now("gap") < SAME and all(c.now(name) < HALF * c.most(name) for name in ("gap", "compared")):
+        cause = f"what the method compares draws together (spread {c.most('compared'):.2g} to {c.now('compared'):.2g})."
         yield Verdict(COMPLETE, cause, _APART)
     if c.first_loss > 0 and c.now("chance") < FALLEN * c.first_loss and not c.now("compared") > EVEN:
         cause = (
