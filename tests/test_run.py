@@ -18,6 +18,7 @@ from twinlens import discover
 from twinlens.checkpoint import read
 from twinlens.encoders.foreign import named
 from twinlens.errors import InputError, NotLearning
+from twinlens.evaluate.protocol import Protocol
 from twinlens.train import Training
 
 SMALL = {"epochs": 1, "batch": 128, "hidden": 32, "dim": 16, "width": 16}
@@ -58,9 +59,9 @@ def test_training_changed_the_encoder_and_its_start_was_kept(run: tl.Run) -> Non
 def test_evaluation_stands_beside_its_baselines(run: tl.Run) -> None:
     found = run.evaluate("digits")
     assert [result.name for result in found.results][:2] == ["knn", "linear probe"]
-    assert set(found["knn"].baselines) == {"raw input", "untrained encoder"}
+    assert set(found["knn"].baselines) == {"raw input", "pooled pixels", "untrained encoder", "majority class"}
     assert found["knn"].interval[0] <= found["knn"].value <= found["knn"].interval[1]
-    assert "raw input" in str(found) and "knn" in str(found)
+    assert "pooled" in str(found) and "knn" in str(found)
     kept = json.loads((run.folder / "evaluation.json").read_text())
     assert len(kept) == 1 and kept[0]["results"][0]["value"] == found["knn"].value
     assert "untrained encoder" in (run.folder / "report.html").read_text()
@@ -165,7 +166,7 @@ def test_a_method_learns_from_the_labels_it_is_given_and_the_run_says_so(tmp_pat
 
 
 def test_a_method_is_not_judged_on_labels_it_learnt_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("twinlens.run.standard", lambda *parts, **settings: [])  # whether, not how well
+    monkeypatch.setattr(Protocol, "measure", lambda self, *parts: [])  # whether, not how well
     random = np.random.default_rng(0)
     x, y = random.integers(0, 256, (200, 8, 8), dtype=np.uint8), np.arange(200) % 2
     np.savez(tmp_path / "whole.npz", x_train=x, y_train=y)

@@ -23,11 +23,11 @@ from twinlens.embed import embed, to_parquet
 from twinlens.encoders import foreign
 from twinlens.encoders.contract import TokenEncoder
 from twinlens.errors import InputError, unknown
-from twinlens.evaluate.baselines import RAW, UNTRAINED, Raw
+from twinlens.evaluate import leaks, splits
+from twinlens.evaluate.baselines import MAJORITY, POOLED, RAW, UNTRAINED, Pooled, Raw, majority, names_classes
 from twinlens.evaluate.evaluation import Evaluation
-from twinlens.evaluate.protocol import standard
+from twinlens.evaluate.protocol import find as find_protocol
 from twinlens.evaluate.result import Labelled, Result
-from twinlens.evaluate.splits import parts
 from twinlens.method import Method
 from twinlens.monitor import journal
 from twinlens.monitor.verdict import Verdict, verdict
@@ -166,37 +166,50 @@ class Run:
         named = {"train": split.train} | ({"test": split.test} if split.test else {})
         return to_parquet(Path(path), self.encoder, named, self.maker(self.size), device=distributed.device())
 
-    def evaluate(self, data: Data, *, seed: int = 0, known: Mapping[str, Sequence[Result]] | None = None) -> Evaluation:
-        """How good the frozen encoder is on labelled data, beside the raw input and the encoder before training.
+    def evaluate(
+        self, data: Data, *, protocol: str = "standard", seed: int = 0, allow_leaks: bool = False,
+        known: Mapping[str, Sequence[Result]] | None = None,
+    ) -> Evaluation:  # fmt: skip
+        """How good the frozen encoder is on labelled data, beside what it has to beat, each with a 95 % interval.
 
-        kNN, a linear probe and few-label probes, each with a 95 % interval. Data without a test part of its own is
-        split 80 : 20 within each class. The table is also written to evaluation.json and report.html. Baselines whose
+        `protocol` names what is measured (twinlens.evaluate.protocol): standard (kNN, a linear probe and few-label
+        probes), neighbours (kNN, retrieval, clusters) or full. It has to beat the raw input, a feature that nothing was
+        trained for, the encoder before training and, where it names classes, the commonest class. Data without a test
+        part of its own is split 80 : 20 within each class; one whose test samples are among its training ones is
+        refused, unless `allow_leaks`. The table is also written to evaluation.json and report.html. Baselines whose
         results are `known` by name, from another run's evaluation, are not measured again.
         """
-        split = self.read(data)
+        rules, split = find_protocol(protocol, seed=seed), self.read(data)
+        self._refuse_seen(split)
+        train, test = splits.parts(split, seed=seed)
+        if not allow_leaks:
+            leaks.refuse(train, test)
+        assert train.labels is not None and test.labels is not None
+        encoders = {"": self.encoder, RAW: Raw(), POOLED: Pooled(), UNTRAINED: self.untrained}
+        tables = dict(known or {})
+        for name in encoders:
+            if name not in tables:
+                learn = Labelled(self.embeddings(train, encoders[name]), train.labels)
+                judged = Labelled(self.embeddings(test, encoders[name]), test.labels)
+                tables[name] = rules.measure(learn, judged)
+        commonest = majority(train.labels, test.labels)
+        trained = tables.pop("")
+        rows = [row.beside({name: table[i] for name, table in tables.items()}) for i, row in enumerate(trained)]
+        rows = [row.beside({MAJORITY: commonest}) if names_classes(row) else row for row in rows]
+        how = rules.as_dict() | splits.describe(split, train, test, seed=seed)
+        name = str(data) if isinstance(data, str | Path) else train.name
+        evaluation = Evaluation(name, train.fingerprint, tuple(rows), how)
+        evaluation.save(self.folder / "evaluation.json")
+        stored.render(self.folder, self.metrics, self.verdict)
+        return evaluation
+
+    def _refuse_seen(self, split: Split) -> None:
         seen = "labels" in self.facts["data"] and self.facts["data"]["fingerprint"] == split.train.fingerprint
         if seen and (split.test is None or split.test.labels is None):
             raise InputError(
                 f"{self.method} learnt from the labels of {split.train.name}, which has no test part of its own: "
                 f"evaluate it on labelled data that it has not seen."
             )
-        train, test = parts(split, seed=seed)
-        assert train.labels is not None and test.labels is not None
-        encoders = {"": self.encoder, RAW: Raw(), UNTRAINED: self.untrained}
-        tables = dict(known or {})
-        for name in encoders:
-            if name not in tables:
-                learn = Labelled(self.embeddings(train, encoders[name]), train.labels)
-                judged = Labelled(self.embeddings(test, encoders[name]), test.labels)
-                tables[name] = standard(learn, judged, seed=seed)
-        trained = tables.pop("")
-        rows = [row.beside({name: table[i] for name, table in tables.items()}) for i, row in enumerate(trained)]
-        evaluation = Evaluation(
-            str(data) if isinstance(data, str | Path) else train.name, train.fingerprint, tuple(rows)
-        )
-        evaluation.save(self.folder / "evaluation.json")
-        stored.render(self.folder, self.metrics, self.verdict)
-        return evaluation
 
 
 def load(path: str | Path, *, encoder: nn.Module | None = None) -> Run:

@@ -26,7 +26,7 @@ class Watch:
         self.held, self.bank, self.maker, self.device = held, bank, maker, device
 
     def __call__(self, method: Method, encoder: nn.Module, step: int) -> dict[str, float]:
-        """What a look (`Look`) tells after that step, the gradient's norm, kNN accuracy if there are labels, and time."""
+        """What a `Look` tells after a step, the gradient's norm, kNN accuracy if there are labels, and its time."""
         began = time.perf_counter()
         z = self.look.embed(encoder)
         values = self.look(method, encoder, z, trained=step > 0) | gradient(method) | self._neighbours(encoder, z)

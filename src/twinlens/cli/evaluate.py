@@ -6,6 +6,7 @@ import sys
 
 from rich.console import Console
 
+from twinlens.evaluate.protocol import PROTOCOLS
 from twinlens.run import load
 
 
@@ -16,13 +17,19 @@ def run(arguments: list[str]) -> None:
     parser.add_argument(
         "data", help="labelled data: a folder with a subfolder for each class, an .npz, or a known name"
     )
+    parser.add_argument("--protocol", default="standard", help=f"what is measured: {', '.join(PROTOCOLS)}")
+    parser.add_argument(
+        "--allow_leaks", action="store_true", help="measure also where test samples are among the training ones"
+    )
     parser.add_argument(
         "--seed", type=int, default=0, help="of the draws of labels, and of the split where the data has none"
     )
     parser.add_argument("--json", action="store_true", help="print JSON, with every setting, instead of a table")
     values = parser.parse_args(arguments)
-    print("evaluating the encoder, the raw input and the encoder before training: a minute or two", file=sys.stderr)
-    found = load(values.run).evaluate(values.data, seed=values.seed)
+    print("evaluating the encoder and what it has to beat: a minute or a few", file=sys.stderr)
+    found = load(values.run).evaluate(
+        values.data, protocol=values.protocol, seed=values.seed, allow_leaks=values.allow_leaks
+    )
     if values.json:
         print(json.dumps(found.as_dict(), indent=2))
     else:

@@ -8,7 +8,7 @@ from typing import Any
 
 from twinlens.comparison import trial
 from twinlens.errors import InputError
-from twinlens.evaluate.baselines import RAW, UNTRAINED
+from twinlens.evaluate.baselines import POOLED, RAW, UNTRAINED
 from twinlens.evaluate.result import Result
 from twinlens.run import load
 
@@ -89,7 +89,8 @@ def _shared(record: Record, earlier: Iterable[Record]) -> dict[str, list[Result]
     shared = {}
     for other in earlier:
         alike = (other.start, other.seed) == (record.start, record.seed)
-        for name, same in ((RAW, other.size == record.size), (UNTRAINED, alike)):
-            if other.results and same:
+        size = other.size == record.size
+        for name, same in ((RAW, size), (POOLED, size), (UNTRAINED, alike)):
+            if same and other.results and all(name in result.baselines for result in other.results):
                 shared[name] = [result.baselines[name] for result in other.results]
     return shared

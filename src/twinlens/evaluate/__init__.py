@@ -1,9 +1,26 @@
 """A frozen encoder -> numbers, each with its interval and, beside it, its baselines."""
 
+from twinlens.evaluate.audit import Audit, audit
+from twinlens.evaluate.cluster import cluster
 from twinlens.evaluate.few_label import few_label
 from twinlens.evaluate.knn import knn
+from twinlens.evaluate.ood import ood
 from twinlens.evaluate.probe import linear_probe
 from twinlens.evaluate.protocol import standard
 from twinlens.evaluate.result import Labelled, Result, bootstrap
+from twinlens.evaluate.retrieval import retrieval
 
-__all__ = ["Labelled", "Result", "bootstrap", "few_label", "knn", "linear_probe", "standard"]
+__all__ = [
+    "Audit",
+    "Labelled",
+    "Result",
+    "audit",
+    "bootstrap",
+    "cluster",
+    "few_label",
+    "knn",
+    "linear_probe",
+    "ood",
+    "retrieval",
+    "standard",
+]

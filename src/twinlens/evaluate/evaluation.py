@@ -1,7 +1,8 @@
 """An evaluation: results over one labelled dataset, and how they are read, printed and kept."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,16 @@ from twinlens.evaluate.result import Result
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came out: `results` in the protocol's order, each with its baselines, over the test part of `data`."""
+    """What came out: `results` in the protocol's order, each with its baselines, over the test part of `data`.
+
+    `protocol` says how they were measured: which measures, how many labels, how the data was split, what was chosen on
+    what.
+    """
 
     data: str
     fingerprint: str
     results: tuple[Result, ...]
+    protocol: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Result:
         return {result.name: result for result in self.results}[name]
@@ -27,6 +33,7 @@ class Evaluation:
         return {
             "data": self.data,
             "fingerprint": self.fingerprint,
+            "protocol": dict(self.protocol),
             "results": [result.as_dict() for result in self.results],
         }
 
@@ -38,15 +45,16 @@ class Evaluation:
 
     def table(self) -> Table:
         """One row for each result: this encoder and its baselines, in percent with 95 % intervals."""
-        names = list(self.results[0].baselines)
-        table = Table(title=f"test accuracy on {self.data}, % [95 % interval]", title_justify="left")
+        names = list(dict.fromkeys(name for result in self.results for name in result.baselines))
+        table = Table(title=f"on the test part of {self.data}, %, and 95 % intervals", title_justify="left")
         for column in ("", "this encoder", *names):
-            table.add_column(column, justify="left" if not column else "right")
+            table.add_column(column.replace(" ", "\n"), justify="left" if not column else "right")
         for result in self.results:
-            best = all(result.interval[0] > result.baselines[name].interval[1] for name in names)
+            best = all(result.interval[0] > baseline.interval[1] for baseline in result.baselines.values())
             mine = f"[bold]{percent(result)}[/bold]" if best else percent(result)
-            table.add_row(result.name, mine, *(percent(result.baselines[name]) for name in names))
-        table.caption = "bold: above every baseline, intervals apart"
+            beside = (percent(result.baselines[name]) if name in result.baselines else "" for name in names)
+            table.add_row(result.name, mine, *beside)
+        table.caption = "bold: above every baseline, intervals apart; what is not bold is no gain"
         return table
 
     def __str__(self) -> str:
@@ -57,6 +65,6 @@ class Evaluation:
 
 
 def percent(result: Result) -> str:
-    """A result as text: value and interval in percent."""
+    """A result as two lines of text: its value and its interval, in percent."""
     low, high = result.interval
-    return f"{100 * result.value:.1f} \\[{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{100 * result.value:.1f}\n[dim]{100 * low:.1f}-{100 * high:.1f}[/dim]"

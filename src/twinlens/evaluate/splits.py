@@ -1,16 +1,22 @@
 """Labelled data -> the part a probe learns from and the part it is judged on."""
 
+from typing import Any
+
 import torch
 
 from twinlens import random
 from twinlens.data.pictures import Pictures, Split
 from twinlens.errors import InputError
+from twinlens.evaluate import leaks
 
 TEST_SHARE = 0.2  # of each class, where the data has no test part of its own
 
 
 def parts(split: Split, *, seed: int) -> tuple[Pictures, Pictures]:
-    """The training and test part: the data's own, or drawn by `seed`, with `TEST_SHARE` of every class in the test."""
+    """The training and test part: the data's own, or drawn by `seed`, with `TEST_SHARE` of every class in the test.
+
+    A drawn test sample whose content is also in the training part is put there, beside its copy.
+    """
     if split.train.labels is None:
         raise InputError(
             f"{split.train.name} has no labels to evaluate on: use a folder with one subfolder for each class, an .npz "
@@ -30,4 +36,15 @@ def parts(split: Split, *, seed: int) -> tuple[Pictures, Pictures]:
                 f"be judged on."
             )
         test[members[: max(1, round(len(members) * TEST_SHARE))]] = True
+    learn, judged = (split.train.subset(order[part].sort().values) for part in (~test, test))
+    copies = order[test].sort().values[leaks.shared(learn, judged)]
+    test &= ~torch.isin(order, copies)
     return split.train.subset(order[~test].sort().values), split.train.subset(order[test].sort().values)
+
+
+def describe(split: Split, train: Pictures, test: Pictures, *, seed: int) -> dict[str, Any]:
+    """How the parts came about, for a protocol: the rule, their sizes, and what was chosen on what."""
+    own = split.test is not None and split.test.labels is not None
+    rule = "the data's own test part" if own else f"{TEST_SHARE:.0%} of each class, drawn by seed {seed}"
+    chosen = "penalties of probes within the training labels; nothing on the test part"
+    return {"split": rule, "train": len(train), "test": len(test), "chosen": chosen}
