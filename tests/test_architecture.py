@@ -15,9 +15,9 @@ RANKS = {
         (
             ("batch", "distributed", "random", "nearest", "errors"),
             ("data", "views", "encoders", "heads", "losses", "update"),
-            ("method", "feed", "embed"),
+            ("method", "feed", "embed", "latent"),
             ("methods", "gradients"),
-            ("discover", "train", "checkpoint", "monitor", "evaluate", "latent", "report", "control", "search"),
+            ("discover", "train", "checkpoint", "monitor", "evaluate", "report", "control", "search"),
             ("folder", "run", "watch"),
             ("fit", "recipes"),
             ("comparison",),

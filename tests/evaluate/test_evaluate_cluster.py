@@ -117,7 +117,7 @@ def test_other_numbers_of_clusters_and_collapse_are_reported(recwarn):
 def test_many_items_are_clustered_in_mini_batches(monkeypatch):
     from sklearn.cluster import MiniBatchKMeans
 
-    test = draw(600, 0)
+    test = draw(600, 0, noise=0.6)
     whole = cluster(test)
     monkeypatch.setattr(sys.modules[_assign.__module__], "_MANY", 599)
     results = cluster(test)

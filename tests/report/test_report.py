@@ -11,7 +11,9 @@ from twinlens.report.evaluation import verdict
 from twinlens.report.geometry import HUES, MARKS, eigenvalues, group, neighbours, project
 
 HOSTILE = '<script>alert("x")</script>&\'"><img src=x>'
-SECTIONS = ("evaluation", "curves", "views", "spectrum", "map", "neighbours", "settings", "notes")
+SECTIONS = (
+    "evaluation", "curves", "views", "spectrum", "map", "neighbours", "between", "directions", "settings", "notes",
+)  # fmt: skip
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
@@ -255,3 +257,38 @@ def test_groups_are_the_largest_classes_and_the_rest():
     assert len({(g.hue, g.mark) for g in groups}) == len(groups)
     assert sorted(np.concatenate([g.members for g in groups]).tolist()) == list(range(len(labels)))
     assert [g.name for g in group(np.array([0, 1, 1]), ["zero"], 3)] == ["zero", "1"]
+
+
+def test_the_way_between_samples_begins_and_ends_with_them(tmp_path):
+    codes = np.stack([(np.cos(angle), np.sin(angle)) for angle in np.linspace(0, 1.5, 20)]).astype(np.float32)
+    made = content(count=20, embeddings=codes, labels=None)
+    text, _ = page(tmp_path, made)
+    section = text[text.index('id="between"') : text.index('id="directions"')]
+    rows = [int(number) for number in re.findall(r'alt="sample (\d+)"', section)]
+    routes = [rows[start : start + 9] for start in range(0, len(rows), 9)]
+    assert len(routes) == 3
+    for route in routes:
+        assert route == sorted(route) and len(set(route)) > 3  # on an arc of codes the way passes through all between
+    assert routes[0][0] == 0 and routes[-1][-1] == 19
+
+
+def test_directions_show_what_lies_to_either_side_of_the_mean(tmp_path):
+    codes = np.zeros((21, 3), dtype=np.float32)
+    codes[:, 1] = np.linspace(-1, 1, 21)
+    codes[:, 2] = np.random.default_rng(0).normal(size=21) * 0.01
+    text, _ = page(tmp_path, content(count=21, embeddings=codes + 5, labels=None))
+    section = text[text.index('id="directions"') : text.index('id="settings"')]
+    row = [int(number) for number in re.findall(r'alt="sample (\d+)"', section)][:8]
+    assert max(row[:4]) < 10 < min(row[4:])
+
+
+@pytest.mark.parametrize("embeddings", [np.full((30, 6), 0.5, dtype=np.float32), np.zeros((30, 6), dtype=np.float32)])
+def test_nothing_lies_between_embeddings_that_are_the_same(tmp_path, embeddings):
+    _, parsed = page(tmp_path, content(embeddings=embeddings))
+    assert parsed.text.count("all embeddings are the same") == 2
+
+
+@pytest.mark.parametrize(("word", "style"), [("learning", "<p>"), ("complete collapse", '<p class="warning">')])
+def test_the_verdict_stands_at_the_head(tmp_path, word, style):
+    text, _ = page(tmp_path, content(verdict=(word, "it <is> so.", "change it.")))
+    assert f"{style}<b>{word.capitalize()}</b>: it &lt;is&gt; so. change it.</p>" in text

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from twinlens.errors import InputError
 from twinlens.evaluate.groups import Counts, Floats, balanced, lowest, widest, wilson
-from twinlens.evaluate.logistic import Axes, logits
-from twinlens.evaluate.probe import FOLDS, Task, choose, places, predict, prepare, refit, rounded
+from twinlens.evaluate.logistic import logits
+from twinlens.evaluate.probe import Task, learn, predict, prepare
 from twinlens.evaluate.result import Labelled, Result, scored
 from twinlens.random import permutation
 
@@ -101,11 +101,11 @@ def audit(
             f"{judged.sum()} of {len(names)} groups have {least} test samples or more: expected at least 2 to compare; "
             "give more samples or merge groups."
         )
-    weights, penalty = _learn(task.x, task.y, task.axes, task.classes, seed)
+    weights, settings = learn(task.x, task.y, task.axes, task.classes, seed=seed)
     correct = predict(task.test_x, weights)[0] == task.test_y
     right: Floats = np.bincount(t, weights=correct.cpu().numpy()).astype(np.float64)
     return Audit(
-        scored("linear probe", correct, {"penalty": penalty, "seed": seed}),
+        scored("linear probe", correct, settings),
         _by_group(names, right, count, judged),
         *_extremes(names[judged], right[judged], count[judged], least),
         _attribute(task, names[judged], g, names[t], permutations, seed),
@@ -120,13 +120,6 @@ def _as_names(kind: str, groups: Groups, count: int) -> NDArray[np.str_]:
             "give one group for each sample and leave out samples whose group is not known."
         )
     return names.astype(str)
-
-
-def _learn(x: Tensor, y: Tensor, axes: Axes, classes: int, seed: int) -> tuple[Tensor, float]:
-    """The weights and the penalty of `linear_probe`: x (N, D), y (N,) -> (1, 1, K, D + 1)."""
-    held = places(y, seed, 0) % FOLDS == FOLDS - 1
-    penalty, start = choose(x[None], y[None], held[None] if held.any() else None, axes, classes)
-    return refit(x[None], y[None], penalty, start, axes), rounded(penalty)[0]
 
 
 def _by_group(names: NDArray[np.str_], right: Floats, count: Counts, judged: NDArray[np.bool_]) -> dict[str, Result]:
@@ -153,14 +146,14 @@ def _attribute(
     task: Task, names: NDArray[np.str_], g: NDArray[np.str_], t: NDArray[np.str_], permutations: int, seed: int
 ) -> Result:
     """The balanced accuracy of reading which of `names` (G,) a sample is of, from g (N,), for t (M,)."""
-    learn, judge = np.isin(g, names), np.isin(t, names)
-    x, z = (part[torch.from_numpy(rows).to(part.device)] for part, rows in ((task.x, learn), (task.test_x, judge)))
-    y = torch.from_numpy(np.searchsorted(names, g[learn])).to(x.device)
+    inside, judge = np.isin(g, names), np.isin(t, names)
+    x, z = (part[torch.from_numpy(rows).to(part.device)] for part, rows in ((task.x, inside), (task.test_x, judge)))
+    y = torch.from_numpy(np.searchsorted(names, g[inside])).to(x.device)
     known = np.searchsorted(names, t[judge])
     prior = (y.bincount() / len(y)).log()[:, None]  # (G, 1)
 
     def correct(y: Tensor) -> NDArray[np.bool_]:
-        weights, _ = _learn(x, y, task.axes, len(names), seed)
+        weights, _ = learn(x, y, task.axes, len(names), seed=seed)
         found: NDArray[np.bool_] = (logits(z[None], weights)[0, 0] - prior).argmax(0).cpu().numpy() == known
         return found
 

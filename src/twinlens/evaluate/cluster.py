@@ -27,10 +27,10 @@ _FLOOR, _UNBIASED = (0, -0.5, 0), (False, True, False)  # of each of `scores`: t
 def cluster(test: Labelled, *, clusters: int | None = None, seed: int = 0) -> list[Result]:
     """NMI, ARI and the accuracy of matched clusters, of k-means on features of length 1; as many clusters as classes.
 
-    Of ten starts the one with the least inertia counts, which sees no label; above 50,000 items it is mini-batch
-    k-means, of ten starts the best on a part of the items. With another number of `clusters` than classes some stay
-    unmatched, and all their items are wrong. Features that have collapsed give fewer clusters than asked for, as the
-    settings say.
+    Of several starts the one with the least inertia counts, which sees no label; of very many items it is mini-batch
+    k-means, from the start that is best on a part of them: the settings say which. With another number of `clusters`
+    than classes some stay unmatched: items of such a cluster, or class, are wrong. Features that have collapsed give
+    fewer clusters than asked for, as the settings say.
 
     The intervals are over test items for the clustering as it is: how it would differ on other items is not in them.
 

@@ -1,7 +1,7 @@
 """The linear probe: logistic regression on frozen features, its penalty chosen within the training labels."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -56,16 +56,17 @@ def linear_probe(train: Labelled, test: Labelled, *, seed: int = 0) -> Result:
 
 def probe(task: Task, *, seed: int = 0) -> Result:
     """`linear_probe` of a task that is prepared."""
-    x, y = task.x[None], task.y[None]  # one set of rows, one problem on it
-    held = places(task.y, seed, 0) % FOLDS == FOLDS - 1
-    penalty, start = choose(x, y, held[None] if held.any() else None, task.axes, task.classes)
-    weights = refit(x, y, penalty, start, task.axes)
-    settings = {
-        "penalty": rounded(penalty)[0],
-        "chosen on": f"{int(held.sum())} of {len(held)} training labels",
-        "seed": seed,
-    }
+    weights, settings = learn(task.x, task.y, task.axes, task.classes, seed=seed)
     return scored("linear probe", predict(task.test_x, weights)[0] == task.test_y, settings)
+
+
+def learn(x: Tensor, y: Tensor, axes: Axes, classes: int, *, seed: int) -> tuple[Tensor, dict[str, Any]]:
+    """The probe's weights (1, 1, K, D + 1) on all of x (N, D), y (N,), and how they were chosen."""
+    held = places(y, seed, 0) % FOLDS == FOLDS - 1
+    penalty, start = choose(x[None], y[None], held[None] if held.any() else None, axes, classes)
+    chosen = f"{int(held.sum())} of {len(held)} training labels"
+    settings = {"penalty": rounded(penalty)[0], "chosen on": chosen, "seed": seed}
+    return refit(x[None], y[None], penalty, start, axes), settings
 
 
 def places(y: Tensor, seed: int, draw: int) -> Tensor:

@@ -13,6 +13,8 @@ from twinlens.evaluate.probe import Task, prepare, probe
 from twinlens.evaluate.result import Labelled, Result
 from twinlens.evaluate.retrieval import retrieval
 
+KS = (1, 5, 10)
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -55,7 +57,7 @@ MEASURES: dict[str, Callable[[_Features], Iterable[Result]]] = {
     "knn": lambda shared: [knn(shared.train, shared.test)],
     "linear": lambda shared: [probe(shared.task, seed=shared.seed)],
     "few": _few,
-    "retrieval": lambda shared: retrieval(shared.test),
+    "retrieval": lambda shared: retrieval(shared.test, ks=[k for k in KS if k < len(shared.test.labels)]),
     "clusters": lambda shared: cluster(shared.test, seed=shared.seed),
 }
 """Each gives results by the names that they bear: retrieval and clusters are of test samples among themselves."""

@@ -14,7 +14,7 @@ from twinlens.errors import InputError
 from twinlens.evaluate.inputs import as_labelled
 from twinlens.evaluate.result import Labelled, Result, scored
 
-_AT_ONCE = 2**22  # similarities
+_AT_ONCE = 2**22  # similarities, of one query at least
 
 
 def retrieval(gallery: Labelled, queries: Labelled | None = None, *, ks: Sequence[int] = (1, 5, 10)) -> list[Result]:
@@ -64,7 +64,7 @@ def rank(query: Tensor, t: Tensor, bank: Tensor, y: Tensor, *, itself: bool = Tr
     """The rank of the first relevant row of `bank`, from 1, and the average precision: (M, D), (M,), (N, D), (N,).
 
     Both are (M,); where nothing is relevant they are N + 1 and 0. Without `itself`, row i of the bank is kept from
-    query i, by its index. No more than 2^22 similarities, or N, exist at a time.
+    query i, by its index. Queries are taken a few at a time: the M x N similarities never exist at once.
     """
     places = torch.arange(1, len(bank) + 1, device=bank.device)
     firsts, precisions = [], []

@@ -12,9 +12,10 @@ import numpy as np
 from twinlens.report import figures, geometry
 from twinlens.report.content import Content, series
 from twinlens.report.evaluation import evaluation_section
-from twinlens.report.figures import Pixels, picture
-from twinlens.report.geometry import Floats, class_name
+from twinlens.report.geometry import class_name
 from twinlens.report.headline import headline
+from twinlens.report.latent import between, directions
+from twinlens.report.pictures import columns, image, undrawable
 
 ROWS, NEIGHBOURS, MAPPED = 8, 8, 1000  # samples shown with their views, or with their neighbours; points of the map
 
@@ -29,6 +30,8 @@ def write(path: str | Path, content: Content) -> None:
         ("Spectrum", _spectrum(content)),
         ("Map", _map(content)),
         ("Neighbours", _neighbours(content)),
+        ("Between", between(content)),
+        ("Directions", directions(content)),
         ("Settings", _settings(content.settings)),
         ("Notes", _notes(content.notes)),
     ]
@@ -95,36 +98,18 @@ def _panel(content: Content, key: str, name: str, about: str, **options: Any) ->
 
 
 def _views(content: Content) -> str:
-    columns = content.views.shape[1]
+    count = content.views.shape[1]
     heads = "".join(f"<span>{escape(title)}</span>" for title in content.view_titles)
     cells = "".join(
-        _image(pixels, content.view_titles[column], "first" if column == 0 else "")
+        image(pixels, content.view_titles[column], "first" if column == 0 else "")
         for row in content.views[:ROWS]
         for column, pixels in enumerate(row)
     )
     return (
         '<h2>Views</h2><p class="about">What the encoder was asked to call the same: a row is one sample. '
         "A difference you would want it to see must not be among them.</p>"
-        f'<div class="wide"><div class="grid" style="{_columns(columns)}">{heads}{cells}</div></div>'
+        f'<div class="wide"><div class="grid" style="{columns(count)}">{heads}{cells}</div></div>'
     )
-
-
-def _columns(count: int, before: str = "") -> str:
-    return f"grid-template-columns:{before} repeat({count},clamp(2.6rem,9vw,5.5rem))"
-
-
-def _image(pixels: Pixels, alt: str, style: str = "") -> str:
-    small = "small" if max(pixels.shape[:2]) <= 64 else ""
-    return f'<img class="{f"{small} {style}".strip()}" src="{picture(pixels)}" alt="{escape(alt)}">'
-
-
-def _undrawable(embeddings: Floats) -> str:
-    """Why there is nothing to draw, if so."""
-    if not len(embeddings):
-        return '<p class="warning">No sample was held out.</p>'
-    if not np.isfinite(embeddings).all():
-        return '<p class="warning">The embeddings hold values that are not finite.</p>'
-    return ""
 
 
 def _spectrum(content: Content) -> str:
@@ -132,7 +117,7 @@ def _spectrum(content: Content) -> str:
         '<h2>Spectrum</h2><p class="about">How the variance of the embeddings is shared out among directions. A line '
         "that falls off a cliff uses few of its dimensions; a slow, straight fall uses many.</p>"
     )
-    if why := _undrawable(content.embeddings):
+    if why := undrawable(content.embeddings):
         return head + why
     trained = geometry.eigenvalues(content.embeddings)
     if trained.sum() <= 1e-12:
@@ -147,7 +132,7 @@ def _map(content: Content) -> str:
         '<h2>Map</h2><p class="about">Held-out samples, the near ones near (t-SNE). Believe neighbourhoods, not '
         "distances between clumps. {}</p>"
     )
-    if why := _undrawable(content.embeddings):
+    if why := undrawable(content.embeddings):
         return head.format("") + why
     total = len(content.embeddings)
     shown = np.linspace(0, total - 1, min(total, MAPPED)).astype(np.intp)
@@ -166,7 +151,7 @@ def _map(content: Content) -> str:
 
 def _neighbours(content: Content) -> str:
     head = '<h2>Neighbours</h2><p class="about">{}</p>'
-    if why := _undrawable(content.embeddings):
+    if why := undrawable(content.embeddings):
         return head.format("") + why
     total = len(content.embeddings)
     queries = np.linspace(0, total - 1, min(total, ROWS)).astype(np.intp)
@@ -177,21 +162,21 @@ def _neighbours(content: Content) -> str:
         same = int((labels[near] == labels[queries][:, None]).sum())
         told += f" Of the {near.size} neighbours, {same} have the sample's label (✓)."
     rows = "".join(_neighbour_row(content, query, others) for query, others in zip(queries, near, strict=True))
-    columns = _columns(near.shape[1] + 1, "" if labels is None else "fit-content(5rem)")
-    return f'{head.format(told)}<div class="wide"><div class="grid" style="{columns}">{rows}</div></div>'
+    shape = columns(near.shape[1] + 1, "" if labels is None else "fit-content(5rem)")
+    return f'{head.format(told)}<div class="wide"><div class="grid" style="{shape}">{rows}</div></div>'
 
 
 def _neighbour_row(content: Content, query: np.intp, near: geometry.Places) -> str:
     labels, classes, pictures = content.labels, content.classes, content.thumbnails
     if labels is None:
-        first = _image(pictures[query], "sample", "first")
-        return first + "".join(_image(pictures[i], "neighbour") for i in near)
+        first = image(pictures[query], "sample", "first")
+        return first + "".join(image(pictures[i], "neighbour") for i in near)
     name = class_name(labels[query], classes)
-    row = f'<span class="class">{escape(name)}</span>{_image(pictures[query], name, "first")}'
+    row = f'<span class="class">{escape(name)}</span>{image(pictures[query], name, "first")}'
     for i in near:
         style, mark = ("match", "✓") if labels[i] == labels[query] else ("match differs", "✗")
         other = class_name(labels[i], classes)
-        row += f'<div class="{style}" data-mark="{mark}" title="{escape(other)}">{_image(pictures[i], other)}</div>'
+        row += f'<div class="{style}" data-mark="{mark}" title="{escape(other)}">{image(pictures[i], other)}</div>'
     return row
 
 
