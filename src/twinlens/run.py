@@ -23,9 +23,11 @@ from twinlens.embed import embed, to_parquet
 from twinlens.encoders import foreign
 from twinlens.encoders.contract import TokenEncoder
 from twinlens.errors import InputError, unknown
-from twinlens.evaluate import leaks, splits
+from twinlens.evaluate import grouping, leaks, splits
+from twinlens.evaluate.audit import Audit, audit
 from twinlens.evaluate.baselines import MAJORITY, POOLED, RAW, UNTRAINED, Pooled, Raw, majority, names_classes
 from twinlens.evaluate.evaluation import Evaluation
+from twinlens.evaluate.ood import ood
 from twinlens.evaluate.protocol import find as find_protocol
 from twinlens.evaluate.result import Labelled, Result
 from twinlens.method import Method
@@ -202,6 +204,35 @@ class Run:
         evaluation.save(self.folder / "evaluation.json")
         stored.render(self.folder, self.metrics, self.verdict)
         return evaluation
+
+    def audit(self, data: Data, groups: str | Path, *, seed: int = 0) -> Audit:
+        """Accuracy by group, the worst group, and what a probe can read of the group from the embeddings.
+
+        `groups` is a CSV (twinlens.evaluate.grouping). Data without a test part is split as for `evaluate`.
+        """
+        split = self.read(data)
+        self._refuse_seen(split)
+        train, test = splits.parts(split, seed=seed)
+        named = grouping.read(Path(groups), {"train": train, "test": test})
+        assert train.labels is not None and test.labels is not None
+        learn = Labelled(self.embeddings(train), train.labels)
+        judged = Labelled(self.embeddings(test), test.labels)
+        return audit(learn, judged, named["train"], named["test"], seed=seed)
+
+    def detect(self, data: Data, outside: Data, *, seed: int = 0) -> Result:
+        """How well samples of other data are told from those of `data` by their distance to its training part (AUROC).
+
+        Beside it the same by the raw input, pooled pixels and the encoder before training. Both test parts are used,
+        where there are such; of `data` without one a fifth.
+        """
+        split, other = self.read(data), self.read(outside)
+        train, test = splits.halves(split, seed=seed)
+        strangers = other.test or other.train
+        tables = {
+            name: ood(*(self.embeddings(part, encoder) for part in (train, test, strangers)))
+            for name, encoder in {"": self.encoder, RAW: Raw(), POOLED: Pooled(), UNTRAINED: self.untrained}.items()
+        }
+        return tables.pop("").beside(tables)
 
     def _refuse_seen(self, split: Split) -> None:
         seen = "labels" in self.facts["data"] and self.facts["data"]["fingerprint"] == split.train.fingerprint

@@ -43,6 +43,30 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return said[-1]
 
 
+def test_evaluate_beside_other_data_and_an_audit_of_groups(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "run")
+    assert run(["pretrain", "digits", "--out", out, "--epochs", "1", "--batch", "128", "--hidden", "16"]) == 0
+    assert run(["evaluate", out, "digits", "--protocol", "neighbours", "--outside", "factors", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in found["results"]][:2] == ["knn", "recall@1"] and found["protocol"]["test"] == 360
+    assert found["outside"]["value"] > 0.9 and found["outside"]["baselines"].keys() >= {"raw input"}
+    assert "majority class" not in found["results"][1]["baselines"]  # of recall there is none
+    rows = [f"{part},{i},{i % 2}" for part, count in (("train", 1437), ("test", 360)) for i in range(count)]
+    (tmp_path / "groups.csv").write_text("\n".join(["part,index,group", *rows]))
+    assert run(["audit", out, "digits", str(tmp_path / "groups.csv")]) == 0
+    said = capsys.readouterr().out
+    assert "worst group" in said and "cannot be shown to read the group" in said
+    assert "is no file" in refused(capsys, "audit", out, "digits", str(tmp_path / "other.csv"))
+    assert "did you mean full" in refused(capsys, "evaluate", out, "digits", "--protocol", "ful")
+
+
+def test_a_run_that_collapses_ends_with_a_status_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = ["--method", "vicreg", "--variance", "0", "--hidden", "64", "--batch", "128", "--epochs", "8"]
+    assert run(["pretrain", "digits", "--out", str(tmp_path / "run"), *broken, "--stop_on_collapse"]) == 3
+    said = capsys.readouterr().err
+    assert "twinlens: stopped at step" in said and "complete collapse" in said and "Traceback" not in said
+
+
 def test_pretrain_evaluate_embed_over_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("cats", "dogs"):
         pictures(tmp_path / "data" / name, 30)

@@ -50,6 +50,13 @@ def test_a_split_of_our_own_keeps_copies_on_one_side() -> None:
     assert len(leaks.shared(train, test)) == 0
 
 
+def test_data_of_copies_alone_has_nothing_to_judge_by() -> None:
+    x = np.repeat(pictures(2), 20, axis=0)
+    split = from_arrays("made", Part(x, np.arange(40) // 20), None)
+    with pytest.raises(InputError, match="has a copy among the others"):
+        splits.parts(Split(split.train), seed=0)
+
+
 def test_evaluate_refuses_leaks_unless_they_are_allowed(tmp_path: Path) -> None:
     x, y = pictures(120), np.arange(120) % 3
     np.savez(tmp_path / "d.npz", x_train=x[:100], y_train=y[:100], x_test=x[90:], y_test=y[90:])

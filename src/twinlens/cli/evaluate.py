@@ -21,6 +21,7 @@ def run(arguments: list[str]) -> None:
     parser.add_argument(
         "--allow_leaks", action="store_true", help="measure also where test samples are among the training ones"
     )
+    parser.add_argument("--outside", help="other data: how well its samples are told from those of DATA (AUROC)")
     parser.add_argument(
         "--seed", type=int, default=0, help="of the draws of labels, and of the split where the data has none"
     )
@@ -30,8 +31,12 @@ def run(arguments: list[str]) -> None:
     found = load(values.run).evaluate(
         values.data, protocol=values.protocol, seed=values.seed, allow_leaks=values.allow_leaks
     )
+    told = load(values.run).detect(values.data, values.outside, seed=values.seed) if values.outside else None
     if values.json:
-        print(json.dumps(found.as_dict(), indent=2))
+        print(json.dumps(found.as_dict() | ({"outside": told.as_dict()} if told else {}), indent=2))
     else:
         Console().print(found.table())
+        if told:
+            beside = "; ".join(f"{name} {other.value:.1%}" for name, other in told.baselines.items())
+            print(f"samples of {values.outside} are told apart: AUROC {str(told).removeprefix('ood ')}; {beside}")
         print(f"{values.run}/report.html shows it beside the curves, the views and the neighbours.", file=sys.stderr)

@@ -39,7 +39,21 @@ def parts(split: Split, *, seed: int) -> tuple[Pictures, Pictures]:
     learn, judged = (split.train.subset(order[part].sort().values) for part in (~test, test))
     copies = order[test].sort().values[leaks.shared(learn, judged)]
     test &= ~torch.isin(order, copies)
+    if not test.any():
+        raise InputError(
+            f"every picture of {split.train.name} that would be judged has a copy among the others: give data of "
+            f"different pictures."
+        )
     return split.train.subset(order[~test].sort().values), split.train.subset(order[test].sort().values)
+
+
+def halves(split: Split, *, seed: int) -> tuple[Pictures, Pictures]:
+    """As `parts`, without labels: the data's own test part, or `TEST_SHARE` of all, drawn by `seed`."""
+    if split.test is not None:
+        return split.train, split.test
+    order = random.permutation(len(split.train), seed, 0)
+    count = max(1, round(len(order) * TEST_SHARE))
+    return split.train.subset(order[count:].sort().values), split.train.subset(order[:count].sort().values)
 
 
 def describe(split: Split, train: Pictures, test: Pictures, *, seed: int) -> dict[str, Any]:
