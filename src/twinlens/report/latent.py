@@ -8,15 +8,15 @@ from twinlens.latent.traverse import traverse
 from twinlens.report.content import Content
 from twinlens.report.pictures import grid, image, undrawable
 
-ROUTES, STEPS, DIRECTIONS = 3, 9, 4
+ROUTES, STEPS, DIRECTIONS, REACH = 3, 9, 4, 3.0
 
 
 def between(content: Content) -> str:
     """Great circles from one held-out sample to another, and the real samples that lie along each."""
     head = (
         '<h2>Between</h2><p class="about">From the left sample to the right one along the sphere, the real sample '
-        "nearest to each point of the way. A space that is laid out by what samples are passes through what lies "
-        "between them; one that is not jumps.</p>"
+        "nearest to each point of the way, other than those two. A space that is laid out by what samples are passes "
+        "through what lies between them; one that is not jumps.</p>"
     )
     why = undrawable(content.embeddings)
     if why or not _apart(content):
@@ -25,25 +25,26 @@ def between(content: Content) -> str:
     ends = np.linspace(0, len(codes) - 1, min(2 * ROUTES, len(codes) // 2 * 2)).astype(np.intp).reshape(2, -1)
     cells = ""
     for start, end in ends.T:
-        cells += _row(content, interpolate(codes[start], codes[end], codes, steps=STEPS).index.numpy(), (0, STEPS - 1))
+        others = np.delete(np.arange(len(codes)), (start, end))
+        found = interpolate(codes[start], codes[end], codes[others], steps=STEPS).index.numpy()
+        cells += _row(content, np.concatenate(([start], others[found[1:-1]], [end])), (0, STEPS - 1))
     return head + grid(cells, STEPS)
 
 
 def directions(content: Content) -> str:
     """From the mean of all samples along the directions in which they differ most."""
     head = (
-        '<h2>Directions</h2><p class="about">From the mean of all samples, two standard deviations either way along '
+        '<h2>Directions</h2><p class="about">From the mean of all samples, three standard deviations either way along '
         "each direction in which samples differ most (a principal component), the real sample nearest to each "
         "point.</p>"
     )
     why = undrawable(content.embeddings)
     if why or not _apart(content):
         return head + (why or '<p class="warning">Too few samples, or all embeddings are the same.</p>')
-    codes = content.embeddings - content.embeddings.mean(axis=0)  # so that nearness is seen from the mean
-    count = min(DIRECTIONS, codes.shape[1])
-    found = traverse(np.zeros(codes.shape[1]), codes, steps=STEPS - 1, principal=True, count=count)
+    codes, count = content.embeddings, min(DIRECTIONS, content.embeddings.shape[1])
+    found = traverse(codes.mean(axis=0), codes, steps=STEPS, reach=REACH, principal=True, count=count)
     cells = "".join(_row(content, row, ()) for row in found.index.numpy())
-    return head + grid(cells, STEPS - 1)
+    return head + grid(cells, STEPS)
 
 
 def _apart(content: Content) -> bool:
