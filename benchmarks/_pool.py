@@ -121,8 +121,7 @@ def _collapsing() -> Iterator[Case]:
     yield Case("no even assignment", (COMPLETE, CLUSTER), "swav", SHORT, broken=_softmax_codes)
     yield Case("no covariance", line, "vicreg", SHORT | {"covariance": 0.0})
     yield Case("no redundancy", line, "barlowtwins", SHORT | {"redundancy": 0.0})
-    yield Case("no covariance", line, "vicreg", DIGITS | {"covariance": 0.0, "epochs": 60}, "digits")
-    yield Case("no redundancy", line, "barlowtwins", DIGITS | {"redundancy": 0.0, "epochs": 60}, "digits")
+    # On the digits these two, after 60 epochs, have a tenth of their dimensions left: as many as SimSiam that is whole.
 
 
 def _otherwise() -> Iterator[Case]:

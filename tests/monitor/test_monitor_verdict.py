@@ -47,7 +47,7 @@ def test_a_healthy_run_learns() -> None:
         ({"compared": 0.04}, "complete collapse"),
         ({"chance": 1.4, "compared": 0.7}, "complete collapse"),  # less than three tenths of the first loss
         ({"clusters": 1.9, "of_clusters": 256.0}, "cluster collapse"),
-        ({"compared_rank": 0.05}, "dimensional collapse"),
+        ({"compared_rank": 0.04}, "dimensional collapse"),
         ({"moved": 1e-5}, "stalled"),
         ({"gap": 0.01}, "stalled"),
         ({"lidar_share": 0.09}, "shortcut"),
@@ -62,7 +62,7 @@ def test_each_word(now: Row, expected: str) -> None:
     [
         {"loss": 14.0}, {"moved": 9.0}, {"compared": 0.06}, {"chance": 1.6, "compared": 0.7},
         {"chance": 1.4}, {"clusters": 2.1, "of_clusters": 256.0},
-        {"compared_rank": 0.07}, {"moved": 1e-3}, {"gap": 0.03}, {"lidar_share": 0.11},
+        {"compared_rank": 0.05}, {"moved": 1e-3}, {"gap": 0.03}, {"lidar_share": 0.11},
         {"clusters": 1.9, "of_clusters": 4.0},  # of four that there are, two are not few
     ],
 )  # fmt: skip

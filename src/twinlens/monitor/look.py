@@ -135,14 +135,14 @@ def gradient(method: nn.Module) -> dict[str, float]:
 
 
 def moments(total: int, forwards: int, *, least: int = 10, most: int = 100, cost: float = 0.02) -> frozenset[int]:
-    """The steps of a run of `total` after which to look: evenly spaced, the last one among them, and one early look.
+    """The steps of a run of `total` after which to look: evenly spaced, the last one among them, and two early looks.
 
     As many looks as cost a share `cost` of the encoding of `forwards` views, each of which takes about three encodings
     to learn from; but at least `least`, so that a collapse is seen within the first fifth of a run.
     """
     looks = int(cost * 3 * forwards / (1000 * FORWARDS))
     looks = min(max(looks, least), most, total)
-    return frozenset(max(1, round(total * k / looks)) for k in (0.5, *range(1, looks + 1)))
+    return frozenset(max(1, round(total * k / looks)) for k in (0.5, 1.5, *range(1, looks + 1)))
 
 
 def _embeddings(parts: tuple[Tensor, ...]) -> Iterator[Tensor]:
