@@ -66,3 +66,23 @@ GOOD = Labelled(np.eye(4, dtype=np.float32), np.arange(4))
 def test_unusable_input_is_named(train, test, words):
     with pytest.raises(InputError, match=words):
         as_tensors(train, test)
+
+
+def test_intervals_cover_the_truth_ninety_five_times_in_a_hundred():
+    random, truth, count = np.random.default_rng(0), 0.8, 500
+    covered = 0
+    for seed in range(count):
+        low, high = bootstrap(random.random(300) < truth, resamples=300, seed=seed)
+        covered += low <= truth <= high
+    assert 0.93 <= covered / count <= 0.97
+
+
+def test_intervals_over_draws_cover_what_other_draws_and_items_would_give():
+    random, count = np.random.default_rng(1), 300
+    covered = 0
+    for seed in range(count):
+        items, draws = random.normal(0, 1, (1, 200)), random.normal(0, 0.1, (10, 1))
+        right = random.random((10, 200)) < 1 / (1 + np.exp(-(items + draws)))
+        low, high = bootstrap(right, resamples=300, seed=seed)
+        covered += low <= 0.5 <= high  # the logistic function of a symmetric variable is a half on average
+    assert 0.93 <= covered / count <= 0.99  # both are resampled as if the other were fixed: a little wide

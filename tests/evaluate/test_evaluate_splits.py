@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from twinlens.data.load import load
 from twinlens.errors import InputError
@@ -59,3 +60,20 @@ def test_an_evaluation_is_kept_once_for_each_data_and_printed(tmp_path: Path) ->
     assert "[bold]90.0" in str(first.table().columns[1]._cells)
     near = Evaluation("a", "1", (result(0.9, 0.81, 0.92).beside({"raw input": result(0.8, 0.78, 0.82)}),))
     assert "[bold]" not in str(near.table().columns[1]._cells)
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (["a/0.png", "a/1.png", "b/0.png", "2.png"], "1 of 4 pictures of d lie in no subfolder and so have no label"),
+        (["a/0.png", "a/1.png", "a/2.png"], "all 3 pictures of d are of one class, a: two subfolders"),
+        (["0.png", "1.png"], "d has no labels to evaluate on"),
+    ],
+)
+def test_a_folder_without_labels_says_why(tmp_path: Path, files: list[str], said: str) -> None:
+    for number, name in enumerate(files):
+        (tmp_path / "d" / name).parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "d" / name)
+    with pytest.raises(InputError, match=said):
+        parts(load(tmp_path / "d"), seed=0)

@@ -18,10 +18,7 @@ def parts(split: Split, *, seed: int) -> tuple[Pictures, Pictures]:
     A drawn test sample whose content is also in the training part is put there, beside its copy.
     """
     if split.train.labels is None:
-        raise InputError(
-            f"{split.train.name} has no labels to evaluate on: use a folder with one subfolder for each class, an .npz "
-            f"with y_train and y_test, or a known dataset."
-        )
+        raise InputError(_unlabelled(split.train))
     if split.test is not None and split.test.labels is not None:
         return split.train, split.test
     order = random.permutation(len(split.train), seed, 0)
@@ -45,6 +42,27 @@ def parts(split: Split, *, seed: int) -> tuple[Pictures, Pictures]:
             f"different pictures."
         )
     return split.train.subset(order[~test].sort().values), split.train.subset(order[test].sort().values)
+
+
+def _unlabelled(pictures: Pictures) -> str:
+    """Why there are no labels, as far as the names of files tell, and the way out."""
+    names = pictures.names or []
+    folders = {name.split("/")[0] for name in names if "/" in name}
+    loose = sum("/" not in name for name in names)
+    if folders and loose:
+        return (
+            f"{loose} of {len(names)} pictures of {pictures.name} lie in no subfolder and so have no label: move each "
+            f"into the folder of its class, or leave them out."
+        )
+    if len(folders) == 1:
+        return (
+            f"all {len(names)} pictures of {pictures.name} are of one class, {folders.pop()}: two subfolders or more "
+            f"are needed to tell apart."
+        )
+    return (
+        f"{pictures.name} has no labels to evaluate on: use a folder with one subfolder for each class, an .npz with "
+        f"y_train and y_test, or a known dataset."
+    )
 
 
 def halves(split: Split, *, seed: int) -> tuple[Pictures, Pictures]:
