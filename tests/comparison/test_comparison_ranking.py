@@ -1,5 +1,6 @@
 """Records -> rows: order, places, marks, means over seeds, and Spearman's correlation against values by hand."""
 
+from dataclasses import replace
 from math import sqrt
 
 import pytest
@@ -40,6 +41,15 @@ def test_without_labels_the_best_by_the_score_comes_first_and_failures_last() ->
         ("c", None, 1), ("b", None, 2), ("a", None, None)
     ]  # fmt: skip
     assert not made[2].runs
+
+
+def test_what_does_not_learn_comes_after_all_that_does_whatever_its_score() -> None:
+    words = {"a": "learning", "b": "complete collapse", "c": "learning", "d": ""}
+    made = rows(*(replace(record(name, rank=rank), verdict=words[name]) for name, rank in zip("abcd", (5, 9, 7, 6))))
+    assert [(row.name, row.without_labels) for row in made] == [("c", 1), ("d", 2), ("a", 3), ("b", 4)]
+    assert [row.verdict for row in made] == ["learning", "", "learning", "complete collapse"]
+    (row,) = rows(*(replace(record("a", seed=seed), verdict=word) for seed, word in enumerate(("learning", "stalled"))))
+    assert row.verdict == "stalled"  # one seed of a method is enough
 
 
 def test_equal_values_share_a_place() -> None:

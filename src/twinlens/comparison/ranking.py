@@ -10,10 +10,12 @@ import numpy as np
 from twinlens.comparison.record import Record
 from twinlens.evaluate.baselines import RAW, UNTRAINED
 from twinlens.evaluate.result import Result
+from twinlens.monitor.verdict import LEARNING
 from twinlens.report.comparison import Row, Share, Shares
 
 FIGURE = "knn"  # of the standard protocol: by it methods are ranked where there are labels
 SCORE = "rank"  # of what a run watches, RankMe: by it they are ranked without
+LAST = 1e9  # taken off the score of those that do not learn
 
 
 def rows(records: Sequence[Record], methods: Iterable[str]) -> list[Row]:
@@ -21,7 +23,7 @@ def rows(records: Sequence[Record], methods: Iterable[str]) -> list[Row]:
     names = encoders(records)
     made = [_row(name, [record for record in records if record.method == name], names) for name in methods]
     by_labels = places({row.name: row.accuracy[FIGURE].value for row in made if row.accuracy})
-    without = places({row.name: row.watched[SCORE] for row in made if SCORE in row.watched})
+    without = places({row.name: _score(row) for row in made if SCORE in row.watched})
     placed = [replace(row, by_labels=by_labels.get(row.name), without_labels=without.get(row.name)) for row in made]
     return sorted(placed, key=lambda row: (row.by_labels or inf, row.without_labels or inf))
 
@@ -37,12 +39,24 @@ def _row(name: str, records: Sequence[Record], encoders: Mapping[str, str]) -> R
         encoder=encoders[done[0].start],
         accuracy=shares(judged),
         apart=len(judged) == len(records) and all(map(_apart, judged)),
+        verdict=_word(done),
         watched={key: statistics.mean(record.watched[key] for record in done) for key in done[0].watched},
         epochs=done[0].epochs,
         views=statistics.mean(record.views for record in done),
         seconds=statistics.mean(record.seconds for record in done),
         memory=max(record.memory if record.gpu_memory is None else record.gpu_memory for record in done),
     )
+
+
+def _score(row: Row) -> float:
+    """What ranks without labels: SCORE, of those that do not learn below all others."""
+    return row.watched[SCORE] - (0 if row.verdict in ("", LEARNING) else LAST)
+
+
+def _word(records: Sequence[Record]) -> str:
+    """The verdict on a method: what is wrong with the first of its runs that does not learn, if any."""
+    words = [record.verdict for record in records]
+    return next((word for word in words if word not in ("", LEARNING)), words[0])
 
 
 def _apart(results: Sequence[Result]) -> bool:
@@ -103,7 +117,7 @@ def agreement(rows: Iterable[Row]) -> float | None:
 
     Equal values have the mean of the ranks they share, so it is Pearson's correlation of ranks (Spearman 1904).
     """
-    pairs = [(row.accuracy[FIGURE].value, row.watched[SCORE]) for row in rows if row.accuracy and SCORE in row.watched]
+    pairs = [(row.accuracy[FIGURE].value, _score(row)) for row in rows if row.accuracy and SCORE in row.watched]
     a = np.array(pairs, dtype=np.float64).reshape(-1, 2)
     ranks = (a[:, None] > a).sum(1) + ((a[:, None] == a).sum(1) - 1) / 2  # (methods, 2), from 0
     if len(pairs) < 3 or (np.ptp(ranks, axis=0) == 0).any():

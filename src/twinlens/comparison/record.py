@@ -18,7 +18,8 @@ class Record:
     """A run of a comparison. `error` says why it could not be trained or, where it was `trained`, not evaluated.
 
     `start` is all but the seed that decides its encoder's first weights, `size` the side of its raw input. `watched` is
-    what was last measured on its held-out samples, without labels. Memory is the peak in MiB.
+    what was last measured on its held-out samples, without labels, `verdict` the word for its course. Memory is the
+    peak in MiB.
     """
 
     method: str
@@ -34,6 +35,7 @@ class Record:
     memory: float = 0.0
     gpu_memory: float | None = None
     watched: Mapping[str, float] = field(default_factory=dict)
+    verdict: str = ""
     notes: tuple[str, ...] = ()
     results: tuple[Result, ...] = ()
 
@@ -74,6 +76,7 @@ def measured(path: Path, data: str, earlier: Iterable[Record], *, labelled: bool
         memory=peak["memory"],
         gpu_memory=peak["gpu_memory"],
         watched={name: last[name] for name in ("spread", "rank") if name in last},
+        verdict=run.verdict.word if run.verdict else "",
         notes=tuple(run.facts["notes"]),
     )
     if not labelled:

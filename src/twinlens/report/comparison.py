@@ -41,7 +41,8 @@ class Row:
 
     `accuracy` holds figures by name, none without labels; `apart` says whether, in every run, the one that ranks stands
     above the baselines, intervals apart. `encoder` is the name of its untrained encoder in the sheet. `watched` are
-    scores of held-out samples without labels. `memory` is in MiB, of the GPU where there is one.
+    scores of held-out samples without labels, `verdict` the monitor's word. `memory` is in MiB, of the GPU where there is
+    one.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Row:
     by_labels: int | None = None
     without_labels: int | None = None
     watched: Mapping[str, float] = field(default_factory=dict)
+    verdict: str = ""
     epochs: float = 0.0
     views: float = 0.0
     seconds: float = 0.0
@@ -103,7 +105,15 @@ def _labelled(sheet: Sheet) -> Table:
 
 
 def _unlabelled(sheet: Sheet) -> Table:
-    headings = (_name(sheet.score), *(_name(other) for other in WATCHED), "epochs", "minutes", "views/s", "MiB")
+    headings = (
+        _name(sheet.score),
+        *(_name(other) for other in WATCHED),
+        "verdict",
+        "epochs",
+        "minutes",
+        "views/s",
+        "MiB",
+    )
     made = _table(headings if sheet.raw else ("rank without\nlabels", *headings))
     for row in sheet.rows:
         place = () if sheet.raw else (_place(row.without_labels),)
@@ -144,6 +154,7 @@ def _ranking(row: Row, figure: str) -> str:
 def _costs(row: Row, score: str) -> Iterator[str]:
     for name, form in {score: ".1f", **WATCHED}.items():
         yield f"{row.watched[name]:{form}}" if name in row.watched else ""
+    yield row.verdict
     yield from (f"{row.epochs:.3g}", f"{row.seconds / 60:.1f}", f"{row.views / row.seconds:,.0f}", f"{row.memory:,.0f}")
 
 
