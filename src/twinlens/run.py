@@ -27,6 +27,7 @@ from twinlens.evaluate import grouping, leaks, splits
 from twinlens.evaluate.audit import Audit, audit
 from twinlens.evaluate.baselines import MAJORITY, POOLED, RAW, UNTRAINED, Pooled, Raw, majority, names_classes
 from twinlens.evaluate.evaluation import Evaluation
+from twinlens.evaluate.finetune import STANDARD, FineTuning, finetune, supervised
 from twinlens.evaluate.ood import ood
 from twinlens.evaluate.protocol import find as find_protocol
 from twinlens.evaluate.result import Labelled, Result
@@ -204,6 +205,22 @@ class Run:
         evaluation.save(self.folder / "evaluation.json")
         stored.render(self.folder, self.metrics, self.verdict)
         return evaluation
+
+    def finetune(self, data: Data, *, shots: int | None = None, how: FineTuning = STANDARD, seed: int = 0) -> Result:
+        """Accuracy after training on labels from the pretrained weights (`how`), beside the same from the initial ones.
+
+        `shots` labels of each class, or all. The supervised baseline has the same encoder, labels and budget.
+        """
+        split = self.read(data)
+        self._refuse_seen(split)
+        train, test = splits.parts(split, seed=seed)
+        leaks.refuse(train, test)
+        same: dict[str, Any] = {"device": distributed.device(), "how": how, "shots": shots, "seed": seed}
+        tuned, labels = (
+            judge(encoder, train, test, self.maker(self.size), **same)
+            for judge, encoder in ((finetune, self.encoder), (supervised, self.untrained))
+        )
+        return tuned.beside({labels.name: labels})
 
     def audit(self, data: Data, groups: str | Path, *, seed: int = 0) -> Audit:
         """Accuracy by group, the worst group, and what a probe can read of the group from the embeddings.

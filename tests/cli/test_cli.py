@@ -56,6 +56,10 @@ def test_evaluate_beside_other_data_and_an_audit_of_groups(tmp_path: Path, capsy
     assert run(["audit", out, "digits", str(tmp_path / "groups.csv")]) == 0
     said = capsys.readouterr().out
     assert "worst group" in said and "cannot be shown to read the group" in said
+    assert run(["finetune", out, "digits", "--epochs", "1", "--shots", "10", "--json"]) == 0
+    tuned = json.loads(capsys.readouterr().out)
+    assert tuned["settings"]["labels"] == 100 and tuned["baselines"].keys() == {"supervised"}
+    assert "expected 0 to 4" in refused(capsys, "finetune", out, "digits", "--frozen", "9")
     assert "is no file" in refused(capsys, "audit", out, "digits", str(tmp_path / "other.csv"))
     assert "did you mean full" in refused(capsys, "evaluate", out, "digits", "--protocol", "ful")
 

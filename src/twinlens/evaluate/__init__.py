@@ -3,6 +3,7 @@
 from twinlens.evaluate.audit import Audit, audit
 from twinlens.evaluate.cluster import cluster
 from twinlens.evaluate.few_label import few_label
+from twinlens.evaluate.finetune import FineTuning, finetune, supervised
 from twinlens.evaluate.knn import knn
 from twinlens.evaluate.ood import ood
 from twinlens.evaluate.probe import linear_probe
@@ -12,15 +13,18 @@ from twinlens.evaluate.retrieval import retrieval
 
 __all__ = [
     "Audit",
+    "FineTuning",
     "Labelled",
     "Result",
     "audit",
     "bootstrap",
     "cluster",
     "few_label",
+    "finetune",
     "knn",
     "linear_probe",
     "ood",
     "retrieval",
     "standard",
+    "supervised",
 ]
