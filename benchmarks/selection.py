@@ -57,7 +57,7 @@ def main() -> None:
     for seed in seeds:
         for case in cases:
             run = _pool.run(case, seed, folder)
-            if run is not None and case.samples == _pool.PICTURES:
+            if run is not None and case.samples == _pool.PICTURES and case.method != "supcon":  # it learns from labels
                 groups.setdefault(f"{case.data}, {run.architecture}", []).append(facts(case, run))
     groups = {name: runs for name, runs in groups.items() if len(runs) > 3}
     rows = [*runs_chosen(groups), *looks_chosen(groups)]

@@ -2,6 +2,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from twinlens.evaluate import logistic
 from twinlens.evaluate.logistic import Axes, cross_entropy, fit, logits, principal
 
 B, P, N, D, K = 2, 3, 120, 6, 4
@@ -76,3 +77,18 @@ def test_principal_axes_are_orthogonal_and_carry_the_variance(shape):
     torch.testing.assert_close(vectors.T @ vectors, torch.eye(4, dtype=torch.float64))
     torch.testing.assert_close((x @ vectors).square().mean(0), variances)
     torch.testing.assert_close(variances[-1], torch.linalg.matrix_norm(x, 2).square() / shape[0])
+
+
+def test_what_float32_cannot_decompose_float64_does(monkeypatch):
+    x = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
+    expected, eigh = logistic.principal(x), torch.linalg.eigh
+
+    def narrow(a):
+        if a.dtype == torch.float32:
+            raise torch.linalg.LinAlgError("failed to converge")
+        return eigh(a)
+
+    monkeypatch.setattr(torch.linalg, "eigh", narrow)
+    found = logistic.principal(x)
+    assert found[0].dtype == torch.float32
+    torch.testing.assert_close(found[1], expected[1], rtol=1e-4, atol=1e-5)

@@ -60,3 +60,39 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
 
 def test_the_line_has_what_there_is() -> None:
     assert facts({"loss": 1.5, "knn": 0.5, "step": 3}) == "loss 1.500  kNN 50.0%"
+
+
+def look(word: str) -> dict[str, float]:
+    """What a look tells of a run that has collapsed, or not."""
+    return {"spread": 0.5, "compared": 0.01 if word == "complete collapse" else 0.9, "gap": 0.5, "moved": 0.1}
+
+
+def course(path: Path, *words: str) -> Journal:
+    journal = Journal(path, title="t", total=100, start=0, views_per_step=8)
+    journal.watch({"spread": 0.4})
+    for step, word in enumerate(words, 1):
+        journal.step(step, torch.tensor(1.0), rate=0.1, waited=0.0, row=True)
+        journal.watch(look(word))
+    return journal
+
+
+def test_each_look_leaves_its_word_in_its_row(tmp_path: Path) -> None:
+    course(tmp_path / "m.jsonl", "learning", "complete collapse")
+    rows = read(tmp_path / "m.jsonl")
+    assert [row.get("verdict") for row in rows] == [None, "learning", "complete collapse"]
+    assert "complete collapse" in facts(rows[-1])
+
+
+def test_a_run_is_failing_after_two_bad_looks_in_a_row(tmp_path: Path) -> None:
+    bad = "complete collapse"
+    assert not course(tmp_path / "a", bad).failing
+    assert not course(tmp_path / "b", bad, "learning").failing
+    assert not course(tmp_path / "c", bad, "learning", bad).failing
+    assert course(tmp_path / "d", "learning", bad, bad).failing.startswith(
+        "complete collapse: what the method compares"
+    )
+
+
+def test_a_word_that_turns_bad_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    course(tmp_path / "m", "learning", *["complete collapse"] * 3)
+    assert capsys.readouterr().err.count("complete collapse by step 2: ") == 1

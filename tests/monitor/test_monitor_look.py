@@ -142,3 +142,47 @@ def test_looks_are_even_few_and_early() -> None:
     assert len(moments(10**6, 10**9)) == 102 and max(moments(10**6, 10**9)) == 10**6
     assert len(moments(2000, 2 * 10**6)) == 32  # 2 % of three encodings a view, four thousand encodings a look
     assert moments(3, 100) <= {1, 2, 3} and 3 in moments(3, 100)
+
+
+class Normed(Plain):
+    """The same behind a batch norm, which tells training from evaluation."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__(encoder)
+        self.norm = nn.BatchNorm1d(16, affine=False)
+
+    def encode(self, batch: Batch) -> tuple[torch.Tensor, ...]:
+        return tuple(self.norm(self.encoder(view)) for view in batch.views)
+
+
+def test_heads_are_evaluated_not_trained() -> None:
+    method = Normed(encoder())
+    method.norm.running_mean.fill_(100.0)  # so in evaluation all lie in one direction, as a batch they would not
+    assert told(look(encoder()), method, method.encoder)["compared"] < 0.05
+
+
+class Lopsided(Plain):
+    """Of two views the second has collapsed."""
+
+    def encode(self, batch: Batch) -> tuple[torch.Tensor, ...]:
+        first, second = super().encode(batch)
+        return first, torch.ones_like(second)
+
+
+def test_the_least_spread_of_what_is_compared_counts() -> None:
+    method = Lopsided(encoder())
+    assert told(look(encoder()), method, method.encoder)["compared"] == pytest.approx(0, abs=1e-9)
+
+
+def test_an_encoder_that_learns_is_no_slow_copy() -> None:
+    method = Plain(encoder())
+    method.other = encoder(seed=1)  # a second tower
+    assert "agreement" not in told(look(encoder()), method, method.encoder)
+
+
+def test_agreement_is_not_what_all_samples_share() -> None:
+    method = Plain(encoder())
+    method.slow = slow_copy(encoder(seed=5))
+    for one in (method.encoder, method.slow):  # far from the origin, all embeddings are alike
+        one.body.register_forward_hook(lambda module, inputs, output: output + 100.0)
+    assert told(look(method.encoder), method, method.encoder)["agreement"] < 0.9

@@ -23,9 +23,18 @@ def principal(x: Tensor, *, count: int = 128, rows: int = 1024) -> Axes:
     """The leading `count` principal axes of centred `x` (N, D), estimated from at most `rows` rows, evenly spaced."""
     some = x[:: -(-len(x) // rows)]
     wide = some.shape[1] > some.shape[0]
-    values, vectors = torch.linalg.eigh((some @ some.T if wide else some.T @ some) / len(some))
+    values, vectors = _eigh((some @ some.T if wide else some.T @ some) / len(some))
     values, vectors = values[-count:].clamp_min(1e-6 * float(values[-1])), vectors[:, -count:]
     return Axes(some.T @ vectors / (values * len(some)).sqrt() if wide else vectors, values)
+
+
+def _eigh(a: Tensor) -> tuple[Tensor, Tensor]:
+    """A symmetric matrix's eigenvalues and vectors, in float64 where float32 does not converge, as after collapse."""
+    try:
+        values, vectors = torch.linalg.eigh(a)
+    except torch.linalg.LinAlgError:
+        values, vectors = torch.linalg.eigh(a.double())
+    return values.to(a.dtype), vectors.to(a.dtype)
 
 
 def logits(x: Tensor, weights: Tensor) -> Tensor:
