@@ -19,7 +19,7 @@ RANKS = {
             ("methods", "gradients"),
             ("discover", "train", "checkpoint", "monitor", "evaluate", "report", "control", "search"),
             ("folder", "run", "watch"),
-            ("fit", "recipes"),
+            ("fit", "recipes", "transfer"),
             ("comparison",),
             ("cli",),
             ("__init__", "__main__"),

@@ -60,6 +60,10 @@ def test_evaluate_beside_other_data_and_an_audit_of_groups(tmp_path: Path, capsy
     tuned = json.loads(capsys.readouterr().out)
     assert tuned["settings"]["labels"] == 100 and tuned["baselines"].keys() == {"supervised"}
     assert "expected 0 to 4" in refused(capsys, "finetune", out, "digits", "--frozen", "9")
+    assert run(["dense", out, "digits", "--train", "20", "--test", "10", "--json"]) == 0
+    places = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in places] == ["segmentation mIoU", "detection mAP@0.5"]
+    assert places[0]["baselines"].keys() == {"untrained encoder", "raw patches"}
     assert "is no file" in refused(capsys, "audit", out, "digits", str(tmp_path / "other.csv"))
     assert "did you mean full" in refused(capsys, "evaluate", out, "digits", "--protocol", "ful")
 

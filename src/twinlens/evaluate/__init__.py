@@ -2,6 +2,8 @@
 
 from twinlens.evaluate.audit import Audit, audit
 from twinlens.evaluate.cluster import cluster
+from twinlens.evaluate.dense import RawPatches
+from twinlens.evaluate.detection import detection
 from twinlens.evaluate.few_label import few_label
 from twinlens.evaluate.finetune import FineTuning, finetune, supervised
 from twinlens.evaluate.knn import knn
@@ -10,21 +12,25 @@ from twinlens.evaluate.probe import linear_probe
 from twinlens.evaluate.protocol import standard
 from twinlens.evaluate.result import Labelled, Result, bootstrap
 from twinlens.evaluate.retrieval import retrieval
+from twinlens.evaluate.segmentation import segmentation
 
 __all__ = [
     "Audit",
     "FineTuning",
     "Labelled",
+    "RawPatches",
     "Result",
     "audit",
     "bootstrap",
     "cluster",
+    "detection",
     "few_label",
     "finetune",
     "knn",
     "linear_probe",
     "ood",
     "retrieval",
+    "segmentation",
     "standard",
     "supervised",
 ]

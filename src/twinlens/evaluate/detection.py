@@ -36,8 +36,7 @@ def detection(
     """Mean average precision at an IoU of 0.5, as in VOC since 2010, of a head on what the frozen encoder gives.
 
     The head is a 3x3 convolution to 64 features, a ReLU, and a linear layer for each place. The mean is over classes
-    that test scenes hold. The interval is over test scenes, for the head as it is; with few of them it leans upwards,
-    as the highest precision at a recall or above it does.
+    that test scenes hold. The interval is over test scenes, for the head as it is.
 
     Raises:
         InputError: as `maps` does, where a part has no object, a setting is out of range, or training diverges.
@@ -59,11 +58,11 @@ def detection(
 
     def loss(rows: Tensor) -> Tensor:
         rows = rows.to(x.device)
-        return objective(_outputs(head(x[rows]), size), Target(*(part[rows] for part in target)))
+        return objective(read(head(x[rows]), size), Target(*(part[rows] for part in target)))
 
     learn(head, loss, len(train), epochs=epochs, batch=batch, rate=rate, seed=seed)
     with torch.no_grad():
-        some = [detect(_outputs(head(each), size), places, size) for each in z.split(batch)]
+        some = [detect(read(head(each), size), places, size) for each in z.split(batch)]
     found = suppress(Detections(*(torch.cat([part.cpu() for part in parts]) for parts in zip(*some))), most=_SAME)
     ranking = Ranking(found, matched(found, test.boxes, test.labels), test.labels, len(test.classes))
     learning = {"epochs": epochs, "batch": batch, "rate": rate, "seed": seed}
@@ -87,6 +86,13 @@ class Target(NamedTuple):
     middle: Tensor
     label: Tensor
     sides: Tensor
+
+
+def read(raw: Tensor, size: tuple[int, int]) -> Output:
+    """What the head's numbers (N, 5 + K, rows, columns) mean in a scene of `size`: sides are positive, in cells."""
+    cell = raw.new_tensor((size[1] / raw.shape[3], size[0] / raw.shape[2])).repeat(2)  # (4,)
+    numbers = raw.flatten(2).mT
+    return Output(numbers[..., 0], numbers[..., 5:], F.softplus(numbers[..., 1:5]) * cell)
 
 
 def centres(grid: tuple[int, ...], size: tuple[int, int]) -> Tensor:
@@ -143,10 +149,3 @@ def detect(output: Output, places: Tensor, size: tuple[int, int]) -> Detections:
     edge = boxes.new_tensor((size[1], size[0], size[1], size[0]))
     boxes = boxes.clamp_min(0).minimum(edge).gather(1, place[..., None].expand(-1, -1, 4))
     return Detections(boxes, torch.where(scores >= _LEAST, labels, -1), scores)
-
-
-def _outputs(raw: Tensor, size: tuple[int, int]) -> Output:
-    """The head's numbers (N, 5 + K, rows, columns) as they are read: sides are positive, in cells."""
-    cell = raw.new_tensor((size[1] / raw.shape[3], size[0] / raw.shape[2])).repeat(2)  # (4,)
-    numbers = raw.flatten(2).mT
-    return Output(numbers[..., 0], numbers[..., 5:], F.softplus(numbers[..., 1:5]) * cell)

@@ -32,7 +32,7 @@ def _eigh(a: Tensor) -> tuple[Tensor, Tensor]:
     """A symmetric matrix's eigenvalues and vectors, in float64 where float32 does not converge, as after collapse."""
     try:
         values, vectors = torch.linalg.eigh(a)
-    except torch.linalg.LinAlgError:
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # documented, not exported
         values, vectors = torch.linalg.eigh(a.double())
     return values.to(a.dtype), vectors.to(a.dtype)
 
