@@ -26,6 +26,7 @@ from twinlens.run import Run
 Floats = NDArray[np.float64]
 Look = Mapping[str, float]
 RESAMPLES = 2000
+LEAST = 12  # runs of a group, to choose among; the tinted pictures, where none learns, have fewer
 CLAIM = "the score that ranks runs by default has the least regret of those compared here, over the pool of runs"
 
 # Each says how good a look is, the higher the better; all are without labels but the last, which is there to compare.
@@ -59,7 +60,7 @@ def main() -> None:
             run = _pool.run(case, seed, folder)
             if run is not None and case.samples == _pool.PICTURES and case.method != "supcon":  # it learns from labels
                 groups.setdefault(f"{case.data}, {run.architecture}", []).append(facts(case, run))
-    groups = {name: runs for name, runs in groups.items() if len(runs) > 3}
+    groups = {name: runs for name, runs in groups.items() if len(runs) >= (3 if options.smallest else LEAST)}
     rows = [*runs_chosen(groups), *looks_chosen(groups)]
     for row in rows:
         print(json.dumps(row))

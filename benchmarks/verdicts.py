@@ -1,8 +1,8 @@
 """Is the monitor's verdict right? Runs whose outcome is known by its cause, healthy ones and ones broken on purpose.
 
-The verdict's thresholds were fixed on the runs with seed 0; its share of right words is claimed of those with seed 1,
-which no threshold has seen. The runs are those of _pool.py, and selection.py uses them too: about half a minute each on
-a core. It resumes where it stopped.
+The verdict's thresholds were fixed on the runs with seed 0; its share of right words is claimed of those with seed 1.
+Two cases on the digits, which turned out not to collapse, were left out after both seeds had been seen (_pool.py).
+selection.py uses the same runs, about half a minute each on a core. It resumes where it stopped.
 
     python benchmarks/verdicts.py [--runs FOLDER] [--seeds 2]
 """

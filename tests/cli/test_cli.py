@@ -236,7 +236,7 @@ def test_compare_prints_a_table_or_json(
     assert run(["compare", "simclr", *made, str(tmp_path / "data")]) == 0
     said = capsys.readouterr()
     assert "1 of 1: simclr, 1.33 epochs, 128 views" in said.err and "comparison.png" in said.err
-    assert all(word in said.out for word in ("rank by", "without", "raw input", "small, untrained", "RankMe"))
+    assert all(word in said.out for word in ("rank by", "without", "raw input", "small, untrained", "formity"))
     assert run(["compare", "simclr", str(tmp_path / "data"), *made, "--resume", "--json"]) == 0
     said = capsys.readouterr()
     assert "simclr was finished before" in said.err

@@ -22,7 +22,7 @@ def record(
     results = () if knn is None else (result(knn).beside(baselines),)
     return Record(
         method, seed, method, encoder="small", start=start, views=100, seconds=10.0 + seed, memory=50.0 + seed,
-        watched={"rank": rank}, results=results,
+        watched={ranking.SCORE: -rank}, results=results,
     )  # fmt: skip
 
 
@@ -71,7 +71,7 @@ def test_seeds_give_means_the_extremes_of_their_intervals_and_are_apart_together
     (row,) = rows(record("a", 0.7, 4), record("a", 0.8, 6, seed=1), record("a", 0.9, 8, seed=2))
     share = row.accuracy["knn"]
     assert (share.value, share.low, share.high) == pytest.approx((0.8, 0.69, 0.91))
-    assert row.watched["rank"] == pytest.approx(6) and (row.seconds, row.memory) == (11.0, 52.0)
+    assert row.watched[ranking.SCORE] == pytest.approx(-6) and (row.seconds, row.memory) == (11.0, 52.0)
     assert row.apart and row.runs == 3
     (row,) = rows(record("a", 0.61), record("a", 0.8, seed=1))
     assert not row.apart

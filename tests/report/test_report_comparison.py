@@ -14,8 +14,8 @@ def row(name: str, knn: float, *, apart: bool = False, place: int = 1, encoder: 
     accuracy = {"knn": Share(knn, knn - 0.01, knn + 0.01), "linear probe": Share(0.9, 0.89, 0.91)}
     return Row(
         name, runs=1, encoder=encoder, accuracy=accuracy, apart=apart, by_labels=place, without_labels=4 - place,
-        watched={"rank": 12.34, "spread": 0.5}, verdict="learning", epochs=7.8, views=120_000, seconds=60.0,
-        memory=1234.5,
+        watched={"uniformity": -1.5, "rank": 12.34, "spread": 0.5}, verdict="learning", epochs=7.8,
+        views=120_000, seconds=60.0, memory=1234.5,
     )  # fmt: skip
 
 
@@ -26,7 +26,7 @@ SHEET = Sheet(
     raw=RAW,
     untrained={"small": RAW | {"knn": Share(0.8, 0.79, 0.81)}},
     figure="knn",
-    score="rank",
+    score="uniformity",
     notes=["byol was not trained: [red]the loss became nan[/red]"],
 )
 
@@ -49,7 +49,7 @@ def test_rows_keep_their_order_below_the_baselines_and_both_ranks_are_shown() ->
     assert names[1:6] == ["raw input", "small, untrained", "vicreg", "simclr", "byol"]
     (first,) = (line for line in lines if line.startswith("vicreg") and "[" in line)
     assert first.split() == ["vicreg", "1", "3", "90.0", "[89.0,", "91.0]", "90.0"]
-    assert "vicreg    12.3    0.50  learning     7.8      1.0    2,000  1,234" in printed(SHEET)
+    assert "vicreg    -1.50    0.50  learning     7.8      1.0    2,000  1,234" in printed(SHEET)
 
 
 def test_what_does_not_stand_apart_is_marked_and_what_does_is_bold() -> None:
@@ -69,7 +69,7 @@ def test_without_labels_only_the_other_rank_is_shown() -> None:
     shown = printed(unlabelled(SHEET))
     assert "kNN" not in shown and "raw input" not in shown and "rank without" in shown
     (line,) = (line for line in shown.splitlines() if line.startswith("simclr"))
-    assert line.split() == ["simclr", "2", "12.3", "0.50", "learning", "7.8", "1.0", "2,000", "1,234"]
+    assert line.split() == ["simclr", "2", "-1.50", "0.50", "learning", "7.8", "1.0", "2,000", "1,234"]
 
 
 def test_it_fits_a_terminal() -> None:

@@ -14,7 +14,7 @@ from twinlens.monitor.verdict import LEARNING
 from twinlens.report.comparison import Row, Share, Shares
 
 FIGURE = "knn"  # of the standard protocol: by it methods are ranked where there are labels
-SCORE = "rank"  # of what a run watches, RankMe: by it they are ranked without
+SCORE = "uniformity"  # of what a run watches: without labels the lowest is first (benchmarks/selection.py)
 LAST = 1e9  # taken off the score of those that do not learn
 
 
@@ -49,8 +49,8 @@ def _row(name: str, records: Sequence[Record], encoders: Mapping[str, str]) -> R
 
 
 def _score(row: Row) -> float:
-    """What ranks without labels: SCORE, of those that do not learn below all others."""
-    return row.watched[SCORE] - (0 if row.verdict in ("", LEARNING) else LAST)
+    """What ranks without labels, the highest first: minus SCORE, and those that do not learn below all others."""
+    return -row.watched[SCORE] - (0 if row.verdict in ("", LEARNING) else LAST)
 
 
 def _word(records: Sequence[Record]) -> str:

@@ -75,7 +75,7 @@ def measured(path: Path, data: str, earlier: Iterable[Record], *, labelled: bool
         seconds=last["seconds"],
         memory=peak["memory"],
         gpu_memory=peak["gpu_memory"],
-        watched={name: last[name] for name in ("spread", "rank") if name in last},
+        watched={name: last[name] for name in ("uniformity", "spread", "rank") if name in last},
         verdict=run.verdict.word if run.verdict else "",
         notes=tuple(run.facts["notes"]),
     )

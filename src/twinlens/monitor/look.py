@@ -19,8 +19,9 @@ from twinlens.monitor.spectrum import alpha_req, dead, rankme, spread
 
 CLASSES, VIEWS, PAIRS = 256, 4, 256
 """Held-out samples and views of each that LiDAR compares; training samples whose pairs the method compares."""
-FORWARDS = 4
-"""Encodings of a look in units of a thousand held-out samples: it looks at them, at views, and at pairs twice."""
+FORWARDS = 10_000
+"""What a look costs in encodings: some 4,000 of held-out samples, views and pairs, and what is computed from them."""
+EARLY = (0.05, 0.1, 0.15)  # shares of a run after which there is a look however short it is
 _EPOCH = 2**32 - 2  # that no run reaches: its keys draw the views of a look, the same in every look
 _PROTOTYPES = re.compile(r"(.*\.)?(prototypes|centroids)(\.weight)?")  # what methods call the clusters they have
 
@@ -134,15 +135,15 @@ def gradient(method: nn.Module) -> dict[str, float]:
     return {"gradient": norm, "gradient_ratio": norm / max(weights, 1e-12)}
 
 
-def moments(total: int, forwards: int, *, least: int = 10, most: int = 100, cost: float = 0.02) -> frozenset[int]:
-    """The steps of a run of `total` after which to look: evenly spaced, the last one among them, and two early looks.
+def moments(total: int, forwards: int, *, least: int = 4, most: int = 100, cost: float = 0.02) -> frozenset[int]:
+    """The steps of a run of `total` after which to look: after 5, 10 and 15 %, then evenly spaced to the last one.
 
     As many looks as cost a share `cost` of the encoding of `forwards` views, each of which takes about three encodings
-    to learn from; but at least `least`, so that a collapse is seen within the first fifth of a run.
+    to learn from; but `least` of those that are evenly spaced. The early ones are there to see a collapse in time.
     """
-    looks = int(cost * 3 * forwards / (1000 * FORWARDS))
-    looks = min(max(looks, least), most, total)
-    return frozenset(max(1, round(total * k / looks)) for k in (0.5, 1.5, *range(1, looks + 1)))
+    looks = min(max(int(cost * 3 * forwards / FORWARDS) - len(EARLY), least), most)
+    shares = (*EARLY, *((k + 1) / looks for k in range(looks)))
+    return frozenset(max(1, round(total * share)) for share in shares)
 
 
 def _embeddings(parts: tuple[Tensor, ...]) -> Iterator[Tensor]:

@@ -19,9 +19,13 @@ def spread(z: Tensor) -> float:
 def rankme(z: Tensor, *, eps: float = 1e-7) -> float:
     """The effective rank of `z`: exp of the entropy of its singular values (Garrido et al. 2023, equations 1 and 2).
 
-    From 1 (all on one line) to min(N, D). As in the paper, `z` is not centred, and eps is added to each share.
+    From 1 (all on one line) to min(N, D). As in the paper, `z` is not centred, and eps is added to each share. Singular
+    values are roots of the smaller Gram matrix's eigenvalues, exact to 1e-8 of the largest: an order below eps, and
+    several times as fast.
     """
-    return effective_rank(torch.linalg.svdvals(z.detach().double()), eps=eps)
+    z = z.detach().double()
+    gram = z.T @ z if z.shape[0] >= z.shape[1] else z @ z.T
+    return effective_rank(torch.linalg.eigvalsh(gram).clamp_min(0).sqrt(), eps=eps)
 
 
 def effective_rank(values: Tensor, *, eps: float = 1e-7) -> float:

@@ -15,9 +15,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-NAMES = {"knn": "kNN", "rank": "RankMe"}
+NAMES = {"knn": "kNN"}
 SHOWN = {"linear probe": "linear", "10 per class": "10 per\nclass", "100 per class": "100 per\nclass"}
 WATCHED = {"spread": ".2f"}  # as SHOWN, beside what ranks
+BROKEN = {"uniformity": "uni-\nformity"}  # headings that would be wider than their columns
 INK, GREY, BLUE, ORANGE = "#222222", "#8c8c8c", "#0072b2", "#d55e00"  # told apart by the colour-blind (Okabe and Ito)
 _RAW: Mapping[str, Any] = {"color": INK, "linewidth": 1.2, "linestyle": (0, (5, 3))}
 _UNTRAINED: Mapping[str, Any] = {"color": ORANGE, "linewidth": 2, "linestyle": (0, (1, 1))}
@@ -106,7 +107,7 @@ def _labelled(sheet: Sheet) -> Table:
 
 def _unlabelled(sheet: Sheet) -> Table:
     headings = (
-        _name(sheet.score),
+        BROKEN.get(sheet.score, sheet.score),
         *(_name(other) for other in WATCHED),
         "verdict",
         "epochs",
@@ -152,9 +153,9 @@ def _ranking(row: Row, figure: str) -> str:
 
 
 def _costs(row: Row, score: str) -> Iterator[str]:
-    for name, form in {score: ".1f", **WATCHED}.items():
+    for name, form in {score: ".2f", **WATCHED}.items():
         yield f"{row.watched[name]:{form}}" if name in row.watched else ""
-    yield row.verdict
+    yield row.verdict.replace(" ", "\n")
     yield from (f"{row.epochs:.3g}", f"{row.seconds / 60:.1f}", f"{row.views / row.seconds:,.0f}", f"{row.memory:,.0f}")
 
 
@@ -170,7 +171,7 @@ def draw(path: Path, sheet: Sheet) -> None:
         _accuracy(panels[0], sheet)
         figure.legend(handles=_legend(), loc="outside lower center", ncols=4, frameon=False, labelcolor=INK)
     scores = {place: row.watched[sheet.score] for place, row in done.items() if sheet.score in row.watched}
-    _bars(panels[-3], f"{_name(sheet.score)}, without labels", scores, ".1f")
+    _bars(panels[-3], f"{_name(sheet.score)}, without labels", scores, ".2f")
     _bars(panels[-2], "minutes of training", {place: row.seconds / 60 for place, row in done.items()}, ".1f")
     _bars(panels[-1], "peak memory, MiB", {place: row.memory for place, row in done.items()}, ",.0f")
     for place in range(len(sheet.rows)):
