@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import twinlens as tl
-from twinlens import discover
+from twinlens import checkpoint, discover
 from twinlens.checkpoint import read
 from twinlens.encoders.foreign import named
 from twinlens.errors import InputError, NotLearning
@@ -65,6 +65,17 @@ def test_evaluation_stands_beside_its_baselines(run: tl.Run) -> None:
     kept = json.loads((run.folder / "evaluation.json").read_text())
     assert len(kept) == 1 and kept[0]["results"][0]["value"] == found["knn"].value
     assert "untrained encoder" in (run.folder / "report.html").read_text()
+
+
+def test_the_encoder_chosen_without_labels_is_that_of_the_best_look(run: tl.Run, tmp_path: Path) -> None:
+    looks = [row for row in run.metrics if "gap" in row]
+    best = max(looks, key=lambda row: (row["gap"], row["step"]))
+    tensors, facts = checkpoint.read(run.folder / "chosen.safetensors")
+    assert facts["step"] == best["step"]
+    same = all(torch.equal(run.chosen.state_dict()[name], tensor) for name, tensor in tensors.items())
+    assert same and run.evaluate("digits", protocol="neighbours", chosen=True).protocol["encoder"].startswith("chosen")
+    alone = tl.pretrain("digits", "mae", out=tmp_path / "mae", patch=2, width=16, depth=1, heads=2, epochs=1, batch=128)
+    assert not (alone.folder / "chosen.safetensors").exists() and alone.chosen is alone.encoder
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(run: tl.Run, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from twinlens.method import Method
 from twinlens.monitor.journal import Journal
 from twinlens.monitor.look import moments
 from twinlens.report import stored
-from twinlens.run import Data, Run, load
+from twinlens.run import CHOSEN, Data, Run, load
 from twinlens.train import Training, train
 from twinlens.update.optimizers import optimizer as build_optimizer
 from twinlens.watch import BANK, Watch
@@ -208,6 +208,9 @@ def _loop(
             with journal.paused():
                 if watch and looks:
                     journal.watch(watch(method, encoder, step.number))
+                    if journal.leads:
+                        facts = {"encoder": run.architecture, "step": step.number}
+                        checkpoint.write(run.folder / CHOSEN, encoder.state_dict(), facts)
                 ends = training.stop_on_collapse and looks and fabric.broadcast(journal.failing)
                 due = time.monotonic() - saved > save_every or step.number == total or ends
                 if fabric.is_global_zero and due:

@@ -38,6 +38,7 @@ from twinlens.report import stored
 from twinlens.train import Training
 
 Data = str | Path | NDArray[Any]
+CHOSEN = "chosen.safetensors"  # in a run's folder: the encoder at the best look by a score without labels
 
 
 def _module() -> None:
@@ -135,6 +136,11 @@ class Run:
         return self._weights("encoder.safetensors")
 
     @cached_property
+    def chosen(self) -> nn.Module:
+        """The encoder at the best look by a score without labels (`journal.CHOICE`); the last where there is none."""
+        return self._weights(CHOSEN) if (self.folder / CHOSEN).exists() else self.encoder
+
+    @cached_property
     def untrained(self) -> nn.Module:
         """The encoder as it was before the first step."""
         return self._weights("untrained.safetensors")
@@ -170,17 +176,18 @@ class Run:
         return to_parquet(Path(path), self.encoder, named, self.maker(self.size), device=distributed.device())
 
     def evaluate(
-        self, data: Data, *, protocol: str = "standard", seed: int = 0, allow_leaks: bool = False,
+        self, data: Data, *, protocol: str = "standard", seed: int = 0, allow_leaks: bool = False, chosen: bool = False,
         known: Mapping[str, Sequence[Result]] | None = None,
     ) -> Evaluation:  # fmt: skip
         """How good the frozen encoder is on labelled data, beside what it has to beat, each with a 95 % interval.
 
         `protocol` names what is measured (twinlens.evaluate.protocol): standard (kNN, a linear probe and few-label
-        probes), neighbours (kNN, retrieval, clusters) or full. It has to beat the raw input, a feature that nothing was
-        trained for, the encoder before training and, where it names classes, the commonest class. Data without a test
-        part of its own is split 80 : 20 within each class; one whose test samples are among its training ones is
-        refused, unless `allow_leaks`. The table is also written to evaluation.json and report.html. Baselines whose
-        results are `known` by name, from another run's evaluation, are not measured again.
+        probes), neighbours (kNN, retrieval, clusters) or full, of the last encoder or, with `chosen`, of the one chosen
+        without labels. It has to beat the raw input, a feature that nothing was trained for, the encoder before
+        training and, where it names classes, the commonest class. Data without a test part of its own is split 80 : 20
+        within each class; one whose test samples are among its training ones is refused, unless `allow_leaks`. The
+        table is also written to evaluation.json and report.html. Baselines whose results are `known` by name, from
+        another run's evaluation, are not measured again.
         """
         rules, split = find_protocol(protocol, seed=seed), self.read(data)
         self._refuse_seen(split)
@@ -188,7 +195,8 @@ class Run:
         if not allow_leaks:
             leaks.refuse(train, test)
         assert train.labels is not None and test.labels is not None
-        encoders = {"": self.encoder, RAW: Raw(), POOLED: Pooled(), UNTRAINED: self.untrained}
+        own = self.chosen if chosen else self.encoder
+        encoders = {"": own, RAW: Raw(), POOLED: Pooled(), UNTRAINED: self.untrained}
         tables = dict(known or {})
         for name in encoders:
             if name not in tables:
@@ -200,6 +208,7 @@ class Run:
         rows = [row.beside({name: table[i] for name, table in tables.items()}) for i, row in enumerate(trained)]
         rows = [row.beside({MAJORITY: commonest}) if names_classes(row) else row for row in rows]
         how = rules.as_dict() | splits.describe(split, train, test, seed=seed)
+        how |= {"encoder": f"chosen without labels, by {journal.CHOICE}" if chosen else "the last"}
         name = str(data) if isinstance(data, str | Path) else train.name
         evaluation = Evaluation(name, train.fingerprint, tuple(rows), how)
         evaluation.save(self.folder / "evaluation.json")

@@ -96,3 +96,16 @@ def test_a_run_is_failing_after_two_bad_looks_in_a_row(tmp_path: Path) -> None:
 def test_a_word_that_turns_bad_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     course(tmp_path / "m", "learning", *["complete collapse"] * 3)
     assert capsys.readouterr().err.count("complete collapse by step 2: ") == 1
+
+
+def test_the_best_look_so_far_leads(tmp_path: Path) -> None:
+    journal, leads = Journal(tmp_path / "m.jsonl", title="t", total=100, start=0, views_per_step=8), []
+    journal.watch({"spread": 0.4})
+    assert not journal.leads  # before the first step there is no such score
+    for step, gap in enumerate((0.2, 0.5, 0.3, 0.5), 1):
+        journal.step(step, torch.tensor(1.0), rate=0.1, waited=0.0, row=True)
+        journal.watch({"spread": 0.4, "compared": 0.9, "moved": 0.1, "gap": gap})
+        leads.append(journal.leads)
+    assert leads == [True, True, False, True]  # of equal ones the later
+    journal.step(5, torch.tensor(1.0), rate=0.1, waited=0.0, row=True)
+    assert not journal.leads  # a row without a look

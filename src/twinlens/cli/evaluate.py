@@ -21,6 +21,7 @@ def run(arguments: list[str]) -> None:
     parser.add_argument(
         "--allow_leaks", action="store_true", help="measure also where test samples are among the training ones"
     )
+    parser.add_argument("--chosen", action="store_true", help="judge the encoder chosen without labels, not the last")
     parser.add_argument("--outside", help="other data: how well its samples are told from those of DATA (AUROC)")
     parser.add_argument(
         "--seed", type=int, default=0, help="of the draws of labels, and of the split where the data has none"
@@ -29,7 +30,7 @@ def run(arguments: list[str]) -> None:
     values = parser.parse_args(arguments)
     print("evaluating the encoder and what it has to beat: a minute or a few", file=sys.stderr)
     found = load(values.run).evaluate(
-        values.data, protocol=values.protocol, seed=values.seed, allow_leaks=values.allow_leaks
+        values.data, protocol=values.protocol, seed=values.seed, allow_leaks=values.allow_leaks, chosen=values.chosen
     )
     told = load(values.run).detect(values.data, values.outside, seed=values.seed) if values.outside else None
     if values.json:

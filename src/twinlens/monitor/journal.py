@@ -19,6 +19,8 @@ from twinlens.errors import NotLearning
 from twinlens.monitor.verdict import COLLAPSED, DIVERGED, LEARNING, Verdict, verdict
 
 Row = dict[str, Any]
+CHOICE = "gap"
+"""Of what looks tell, the score by which one is chosen without labels; the least regret of those in selection.py."""
 ROWS = 200
 """Rows that a whole run leaves, however long it is: enough for a curve, and few enough to read at once."""
 
@@ -114,6 +116,12 @@ class Journal:
         if found is None or len(words) < 2 or not set(words) <= {*COLLAPSED, DIVERGED}:
             return ""
         return f"{found.word}: {found.cause} {found.remedy}"
+
+    @property
+    def leads(self) -> bool:
+        """Whether the last look is the best so far by `CHOICE`; false where a method has no such score."""
+        values = [row[CHOICE] for row in self.rows if CHOICE in row]
+        return CHOICE in self.rows[-1] and self.rows[-1][CHOICE] >= max(values)
 
     def _rewrite(self) -> None:
         if not self.silent:
