@@ -1,17 +1,20 @@
 """The linear probe beside scikit-learn's LogisticRegression on the same features: accuracy and time.
 
 Features are an untrained small encoder's of Fashion-MNIST, 50,000 training pictures in 512 dimensions, standardised.
-scikit-learn gets the same penalties, the same held-out fifth to choose among them, and as many threads. Beside that
-stands its best penalty on the *test* part, which nobody could choose, and the time of a single fit with it.
+scikit-learn gets every second of our penalties, the same held-out fifth to choose among them, as many threads, and at
+most 500 iterations, which the least penalties use up. Beside that stands its best penalty on the *test* part, which
+nobody could choose, and the time of a single fit with it.
 """
 
 import time
+import warnings
 from typing import Any
 
 import _record
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -37,7 +40,7 @@ def main() -> None:
     began = time.perf_counter()
     ours = linear_probe(train, test)
     seconds = time.perf_counter() - began
-    theirs = sklearn(train, test, PENALTIES[:3] if options.smallest else PENALTIES)
+    theirs = sklearn(train, test, PENALTIES[:3] if options.smallest else PENALTIES[::2])
     row = {"samples": len(train.labels), "dimensions": train.features.shape[1], "threads": torch.get_num_threads()}
     row |= {"ours": ours.value, "interval": ours.interval, "penalty": ours.settings["penalty"]}
     row |= {"our seconds": round(seconds, 2), **theirs}
@@ -84,12 +87,15 @@ def sklearn(train: Labelled, test: Labelled, penalties: tuple[float, ...]) -> di
 
 def fit(x: NDArray[np.float32], y: NDArray[np.int64], penalty: float) -> LogisticRegression:
     """With the weight that the penalty has on the mean loss: C = 1 / (penalty * n)."""
-    return LogisticRegression(C=1 / (penalty * len(x)), max_iter=2000).fit(x, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return LogisticRegression(C=1 / (penalty * len(x)), max_iter=500).fit(x, y)
 
 
 def loss(model: LogisticRegression, x: NDArray[np.float32], y: NDArray[np.int64]) -> float:
     """The mean cross-entropy."""
-    return float(-model.predict_log_proba(x)[np.arange(len(y)), y].mean())
+    chances = model.predict_proba(x)[np.arange(len(y)), y]
+    return float(-np.log(np.maximum(chances, 1e-30)).mean())
 
 
 if __name__ == "__main__":
