@@ -19,7 +19,7 @@ from twinlens.monitor.spectrum import alpha_req, dead, rankme, spread
 
 CLASSES, VIEWS, PAIRS = 256, 4, 256
 """Held-out samples and views of each that LiDAR compares; training samples whose pairs the method compares."""
-FORWARDS = 10_000
+FORWARDS = 15_000
 """What a look costs in encodings: some 4,000 of held-out samples, views and pairs, and what is computed from them."""
 EARLY = (0.05, 0.1, 0.15)  # shares of a run after which there is a look however short it is
 _EPOCH = 2**32 - 2  # that no run reaches: its keys draw the views of a look, the same in every look
