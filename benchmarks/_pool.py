@@ -9,9 +9,10 @@ import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
+import _record
 import numpy as np
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
@@ -21,13 +22,12 @@ from twinlens.data.load import load as load_data
 from twinlens.errors import NotLearning
 from twinlens.fit import pretrain
 from twinlens.method import Method
+from twinlens.monitor.verdict import CLUSTER, COMPLETE, DIMENSIONAL, DIVERGED, LEARNING, SHORTCUT, STALLED
 from twinlens.recipes import find
 from twinlens.run import Run, load
 
 TINTED = "tinted"
 PICTURES = 10_000  # of Fashion-MNIST, to learn from; a fifth as many to judge by
-LEARNING, STALLED, SHORTCUT, DIVERGED = "learning", "stalled", "shortcut", "diverged"
-DIMENSIONAL, COMPLETE, CLUSTER = "dimensional collapse", "complete collapse", "cluster collapse"
 SHORT = {"epochs": 6}
 DIGITS = {"epochs": 15, "batch": 128, "hidden": 256, "small_views": 2, "small_size": 4}
 GIVEN_AWAY = {"jitter": 0.0, "grey": 0.0, "blur": 0.0}  # colours tell which sample a view is of
@@ -80,6 +80,26 @@ def _softmax_codes(cls: type[Method]) -> dict[str, Any]:
         return loss
 
     return {"compare": compare}
+
+
+class Asked(NamedTuple):
+    """What a benchmark over the pool was asked for: cases, seeds, where runs are kept, and where the result goes."""
+
+    cases: list[Case]
+    seeds: range
+    folder: Path
+    out: Path | None
+
+
+def arguments(text: str | None) -> Asked:
+    """The command line of a benchmark over the pool; `text` is the script's docstring."""
+    parser = _record.parser(text)
+    parser.add_argument("--runs", type=Path, help="where runs are kept (default: runs/benchmarks/pool)")
+    parser.add_argument("--seeds", type=int, default=2)
+    given = _record.parsed(parser)
+    if given.smallest:
+        return Asked(smallest(), range(1), given.runs or given.out / "runs", given.out)
+    return Asked(cases(), range(given.seeds), given.runs or Path("runs/benchmarks/pool"), given.out)
 
 
 def cases() -> list[Case]:

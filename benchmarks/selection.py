@@ -10,7 +10,6 @@ encoder, healthy ones and broken ones together, as somebody would who tries thin
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import _pool
@@ -47,25 +46,19 @@ LAST = "the last look"
 
 def main() -> None:
     """Probes every run, lets every score choose, and writes what its choices cost."""
-    parser = _record.parser(__doc__)
-    parser.add_argument("--runs", type=Path, help="where runs are kept (default: runs/benchmarks/pool)")
-    parser.add_argument("--seeds", type=int, default=2)
-    options = _record.parsed(parser)
-    cases = _pool.smallest() if options.smallest else _pool.cases()
-    folder = options.runs or (options.out / "runs" if options.smallest else Path("runs/benchmarks/pool"))
-    seeds = range(1 if options.smallest else options.seeds)
+    asked = _pool.arguments(__doc__)
     groups: dict[str, list[dict[str, Any]]] = {}
-    for seed in seeds:
-        for case in cases:
-            run = _pool.run(case, seed, folder)
+    for seed in asked.seeds:
+        for case in asked.cases:
+            run = _pool.run(case, seed, asked.folder)
             if run is not None and case.samples == _pool.PICTURES and case.method != "supcon":  # it learns from labels
                 groups.setdefault(f"{case.data}, {run.architecture}", []).append(facts(case, run))
-    groups = {name: runs for name, runs in groups.items() if len(runs) >= (3 if options.smallest else LEAST)}
+    groups = {name: runs for name, runs in groups.items() if len(runs) >= min(LEAST, len(asked.cases))}
     rows = [*runs_chosen(groups), *looks_chosen(groups)]
     for row in rows:
         print(json.dumps(row))
     counts = {"group": "all", "runs": {name: len(runs) for name, runs in groups.items()}}
-    _record.write("selection", CLAIM, [counts, *rows], list(seeds), out=options.out)
+    _record.write("selection", CLAIM, [counts, *rows], list(asked.seeds), out=asked.out)
 
 
 def facts(case: _pool.Case, run: Run) -> dict[str, Any]:

@@ -24,18 +24,13 @@ FIXED_ON, REPORTED_ON = "thresholds fixed on", "reported on"
 
 def main() -> None:
     """Judges every run there is or is to be, and writes the result anew after each."""
-    parser = _record.parser(__doc__)
-    parser.add_argument("--runs", type=Path, help="where runs are kept (default: runs/benchmarks/pool)")
-    parser.add_argument("--seeds", type=int, default=2)
-    options = _record.parsed(parser)
-    cases = _pool.smallest() if options.smallest else _pool.cases()
-    folder = options.runs or (options.out / "runs" if options.smallest else Path("runs/benchmarks/pool"))
+    asked = _pool.arguments(__doc__)
     rows: list[dict[str, Any]] = []
-    for seed in range(1 if options.smallest else options.seeds):
-        for case in cases:
-            rows.append(judge(case, seed, folder))
+    for seed in asked.seeds:
+        for case in asked.cases:
+            rows.append(judge(case, seed, asked.folder))
             print(rows[-1], flush=True)
-            _record.write("verdicts", CLAIM, [*summary(rows), *rows], list(range(options.seeds)), out=options.out)
+            _record.write("verdicts", CLAIM, [*summary(rows), *rows], list(asked.seeds), out=asked.out)
 
 
 def judge(case: _pool.Case, seed: int, folder: Path) -> dict[str, Any]:

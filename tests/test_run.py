@@ -197,6 +197,15 @@ def test_a_method_is_not_judged_on_labels_it_learnt_from(tmp_path: Path, monkeyp
     evaluate("simclr", "whole", "whole")
 
 
+def test_grey_pictures_of_another_size_fit_an_encoder_of_colour(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    run = tl.pretrain(
+        random.integers(0, 256, (80, 16, 16, 3), dtype=np.uint8), out=tmp_path / "r", **SMALL | {"batch": 32}
+    )
+    grey = random.integers(0, 256, (5, 11, 11, 1), dtype=np.uint8)
+    np.testing.assert_allclose(run.embed(grey), run.embed(grey.repeat(3, axis=3)), rtol=1e-5)
+
+
 def test_grey_pictures_fit_an_encoder_of_colour_and_the_other_way_round(run: tl.Run) -> None:
     colour = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
     assert run.embed(colour).shape == (20, 256)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from twinlens.batch import Maker, Samples
+from twinlens.encoders.contract import evaluating
 
 
 def clean_views(
@@ -27,12 +28,8 @@ def embed(
 
     The encoder runs in evaluation mode and is handed back in the mode it came in.
     """
-    training = encoder.training
-    encoder.eval()
-    try:
+    with evaluating(encoder):
         rows = [encoder(view).float().cpu() for view in clean_views(samples, maker, device=device, index=index)]
-    finally:
-        encoder.train(training)
     return torch.cat(rows)
 
 

@@ -217,7 +217,7 @@ def _loop(
                     checkpoint.save(run.folder / "checkpoints", step.number, method, optimizer)
                     saved = time.monotonic()
                 if ends:
-                    raise NotLearning(f"stopped at step {step.number}: {journal.failing}")
+                    raise NotLearning(f"stopped at step {step.number}: {ends}")
 
 
 def _report(run: Run, setup: Setup, encoder: nn.Module, method: Method, device: torch.device) -> None:

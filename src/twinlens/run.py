@@ -190,13 +190,9 @@ class Run:
         another run's evaluation, are not measured again.
         """
         rules, split = find_protocol(protocol, seed=seed), self.read(data)
-        self._refuse_seen(split)
-        train, test = splits.parts(split, seed=seed)
-        if not allow_leaks:
-            leaks.refuse(train, test)
+        train, test = self._judged(split, seed=seed, allow_leaks=allow_leaks)
         assert train.labels is not None and test.labels is not None
-        own = self.chosen if chosen else self.encoder
-        encoders = {"": own, RAW: Raw(), POOLED: Pooled(), UNTRAINED: self.untrained}
+        encoders = self._beside(self.chosen if chosen else self.encoder)
         tables = dict(known or {})
         for name in encoders:
             if name not in tables:
@@ -215,15 +211,15 @@ class Run:
         stored.render(self.folder, self.metrics, self.verdict)
         return evaluation
 
-    def finetune(self, data: Data, *, shots: int | None = None, how: FineTuning = STANDARD, seed: int = 0) -> Result:
+    def finetune(
+        self, data: Data, *, shots: int | None = None, how: FineTuning = STANDARD, seed: int = 0,
+        allow_leaks: bool = False,
+    ) -> Result:  # fmt: skip
         """Accuracy after training on labels from the pretrained weights (`how`), beside the same from the initial ones.
 
         `shots` labels of each class, or all. The supervised baseline has the same encoder, labels and budget.
         """
-        split = self.read(data)
-        self._refuse_seen(split)
-        train, test = splits.parts(split, seed=seed)
-        leaks.refuse(train, test)
+        train, test = self._judged(self.read(data), seed=seed, allow_leaks=allow_leaks)
         same: dict[str, Any] = {"device": distributed.device(), "how": how, "shots": shots, "seed": seed}
         tuned, labels = (
             judge(encoder, train, test, self.maker(self.size), **same)
@@ -231,42 +227,50 @@ class Run:
         )
         return tuned.beside({labels.name: labels})
 
-    def audit(self, data: Data, groups: str | Path, *, seed: int = 0) -> Audit:
+    def audit(self, data: Data, groups: str | Path, *, seed: int = 0, allow_leaks: bool = False) -> Audit:
         """Accuracy by group, the worst group, and what a probe can read of the group from the embeddings.
 
         `groups` is a CSV (twinlens.evaluate.grouping). Data without a test part is split as for `evaluate`.
         """
         split = self.read(data)
-        self._refuse_seen(split)
-        train, test = splits.parts(split, seed=seed)
-        named = grouping.read(Path(groups), {"train": train, "test": test})
-        assert train.labels is not None and test.labels is not None
-        learn = Labelled(self.embeddings(train), train.labels)
-        judged = Labelled(self.embeddings(test), test.labels)
+        train, test = self._judged(split, seed=seed, allow_leaks=allow_leaks)
+        whole = {"train": split.train} | ({"test": test} if test is split.test else {})
+        named = grouping.read(Path(groups), whole)
+        if "test" not in named:  # places are those in the data, before it is split
+            both = zip(("train", "test"), splits.drawn(split.train, seed=seed), strict=True)
+            named = {part: [named["train"][i] for i in places.tolist()] for part, places in both}
+        learn, judged = (Labelled(self.embeddings(part), part.labels) for part in (train, test))  # type: ignore[arg-type]
         return audit(learn, judged, named["train"], named["test"], seed=seed)
 
     def detect(self, data: Data, outside: Data, *, seed: int = 0) -> Result:
         """How well samples of other data are told from those of `data` by their distance to its training part (AUROC).
 
-        Beside it the same by the raw input, pooled pixels and the encoder before training. Both test parts are used,
-        where there are such; of `data` without one a fifth.
+        It stands beside `evaluate`'s baselines. Test parts are used where there are any; of `data` without one a fifth.
         """
         split, other = self.read(data), self.read(outside)
         train, test = splits.halves(split, seed=seed)
         strangers = other.test or other.train
         tables = {
             name: ood(*(self.embeddings(part, encoder) for part in (train, test, strangers)))
-            for name, encoder in {"": self.encoder, RAW: Raw(), POOLED: Pooled(), UNTRAINED: self.untrained}.items()
+            for name, encoder in self._beside(self.encoder).items()
         }
         return tables.pop("").beside(tables)
 
-    def _refuse_seen(self, split: Split) -> None:
+    def _beside(self, encoder: nn.Module) -> dict[str, nn.Module]:
+        return {"": encoder, RAW: Raw(), POOLED: Pooled(), UNTRAINED: self.untrained}
+
+    def _judged(self, split: Split, *, seed: int, allow_leaks: bool) -> tuple[Pictures, Pictures]:
+        """The labelled parts to learn from and to be judged by; InputError where the second was seen with labels."""
         seen = "labels" in self.facts["data"] and self.facts["data"]["fingerprint"] == split.train.fingerprint
         if seen and (split.test is None or split.test.labels is None):
             raise InputError(
                 f"{self.method} learnt from the labels of {split.train.name}, which has no test part of its own: "
                 f"evaluate it on labelled data that it has not seen."
             )
+        train, test = splits.parts(split, seed=seed)
+        if not allow_leaks:
+            leaks.refuse(train, test)
+        return train, test
 
 
 def load(path: str | Path, *, encoder: nn.Module | None = None) -> Run:

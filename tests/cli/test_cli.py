@@ -68,6 +68,21 @@ def test_evaluate_beside_other_data_and_an_audit_of_groups(tmp_path: Path, capsy
     assert "did you mean full" in refused(capsys, "evaluate", out, "digits", "--protocol", "ful")
 
 
+def test_groups_by_place_are_those_of_the_data_before_it_is_split(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(0)
+    y, light = np.arange(240) % 2, np.arange(240) // 2 % 2  # every other pair of pictures is bright: the group
+    x = random.integers(0, 100, (240, 8, 8)) + 100 * light[:, None, None]
+    np.savez(tmp_path / "d.npz", x=x.astype(np.uint8), y=y)
+    rows = [f"train,{i},{group}" for i, group in enumerate(light)]
+    (tmp_path / "g.csv").write_text("\n".join(["part,index,group", *rows]))
+    data, out = str(tmp_path / "d.npz"), str(tmp_path / "run")
+    assert run(["pretrain", data, "--out", out, *FAST]) == 0
+    assert run(["audit", out, data, str(tmp_path / "g.csv")]) == 0
+    assert "a linear probe can read the group" in capsys.readouterr().out  # of places in the parts it could not
+
+
 def test_a_run_that_collapses_ends_with_a_status_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = ["--method", "vicreg", "--variance", "0", "--hidden", "64", "--batch", "128", "--epochs", "8"]
     assert run(["pretrain", "digits", "--out", str(tmp_path / "run"), *broken, "--stop_on_collapse"]) == 3

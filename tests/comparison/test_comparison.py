@@ -252,3 +252,9 @@ def test_it_is_neither_overwritten_nor_resumed_as_another(made: Comparison, data
     with pytest.raises(InputError, match=r"something else than a comparison"):
         again(data, tmp_path, "simclr")
     assert (tmp_path / "photo.jpg").exists()
+
+
+def test_a_run_that_diverges_is_a_failure_in_one_sentence(tmp_path: Path) -> None:
+    asked = {"data": "digits", "method": "vicreg", "optimizer": "sgd", "rate": 1e30, "hidden": 16, "batch": 128}
+    outcome = trial._start("train", asked | {"epochs": 1, "out": str(tmp_path / "r")})
+    assert outcome.failed and outcome.said.startswith("the loss became ")

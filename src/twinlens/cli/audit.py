@@ -13,7 +13,10 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("data", help="labelled data")
     parser.add_argument("groups", help="a CSV with the columns name and group, or part, index and group")
     parser.add_argument("--seed", type=int, default=0, help="of folds, permutations, and the split where data has none")
+    parser.add_argument(
+        "--allow_leaks", action="store_true", help="measure also where test samples are among the training ones"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
     values = parser.parse_args(arguments)
-    found = load(values.run).audit(values.data, values.groups, seed=values.seed)
+    found = load(values.run).audit(values.data, values.groups, seed=values.seed, allow_leaks=values.allow_leaks)
     print(json.dumps(found.as_dict(), indent=2) if values.json else found)

@@ -29,10 +29,11 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, with every setting, instead of a table")
     values = parser.parse_args(arguments)
     print("evaluating the encoder and what it has to beat: a minute or a few", file=sys.stderr)
-    found = load(values.run).evaluate(
+    judged = load(values.run)
+    found = judged.evaluate(
         values.data, protocol=values.protocol, seed=values.seed, allow_leaks=values.allow_leaks, chosen=values.chosen
     )
-    told = load(values.run).detect(values.data, values.outside, seed=values.seed) if values.outside else None
+    told = judged.detect(values.data, values.outside, seed=values.seed) if values.outside else None
     if values.json:
         print(json.dumps(found.as_dict() | ({"outside": told.as_dict()} if told else {}), indent=2))
     else:

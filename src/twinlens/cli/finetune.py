@@ -19,12 +19,17 @@ def run(arguments: list[str]) -> None:
     )
     parser.add_argument("--shots", type=int, help="labels of each class to learn from (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of the order, the views and the labels that are drawn")
+    parser.add_argument(
+        "--allow_leaks", action="store_true", help="measure also where test samples are among the training ones"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, with every setting")
     parser.add_class_arguments(FineTuning)
     values = parser.parse_args(arguments)
     how = FineTuning(**{field.name: values[field.name] for field in fields(FineTuning)})
     print("training on labels, from the pretrained weights and from the initial ones", file=sys.stderr)
-    found = load(values.run).finetune(values.data, shots=values.shots, how=how, seed=values.seed)
+    found = load(values.run).finetune(
+        values.data, shots=values.shots, how=how, seed=values.seed, allow_leaks=values.allow_leaks
+    )
     if values.json:
         print(json.dumps(found.as_dict(), indent=2))
     else:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import torch
 
 from twinlens import checkpoint
-from twinlens.errors import InputError
+from twinlens.errors import InputError, NotLearning
 from twinlens.fit import pretrain
 from twinlens.run import Run
 
@@ -117,7 +117,7 @@ def main() -> None:
         said, status = {"train": _train, "measure": _measure}[job["verb"]](**job["asked"]), 0
     except KeyboardInterrupt:
         said, status = "interrupted", 130
-    except InputError as error:
+    except (InputError, NotLearning) as error:
         said, status = str(error), 1
     except Exception as error:
         traceback.print_exc()

@@ -142,6 +142,6 @@ def _recoloured(pixels: Tensor, channels: int) -> Tensor:
     if pixels.shape[3] == channels:
         return pixels
     if channels == 3:
-        return pixels.expand(-1, -1, -1, 3)
+        return pixels.repeat(1, 1, 1, 3)  # written out: views are made of pixels that lie side by side
     red, green, blue = pixels.int().unbind(3)  # each (n, H, W)
     return ((_LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue + 2**15) // 2**16).byte()[..., None]

@@ -3,6 +3,8 @@
 The plain case needs no class: any module (N, ...) -> (N, D) with an int attribute `dim`, its D.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -49,3 +51,15 @@ def dim_of(encoder: nn.Module) -> int:
             f"{type(encoder).__name__} has dim = {dim!r}: an encoder needs an int attribute dim, the width D of (N, D)."
         )
     return dim
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards every part is in the mode it came in."""
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True

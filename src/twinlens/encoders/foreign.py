@@ -11,6 +11,7 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
+from twinlens.encoders.contract import evaluating
 from twinlens.errors import InputError, unknown
 
 _ACCEPTED = (
@@ -100,17 +101,12 @@ def _call(module: nn.Module, view: Tensor) -> object:
 
 def _try(module: nn.Module, example: Tensor) -> object:
     """What `module` returns for `example`, while nothing in it learns or draws."""
-    training = [part for part in module.modules() if part.training]
-    module.eval()
     try:
-        with torch.no_grad():
+        with evaluating(module), torch.no_grad():
             return _call(module, example)
     except (RuntimeError, TypeError, ValueError) as error:
         shape, reason = tuple(example.shape), str(error).strip().splitlines()[0]
         raise InputError(f"{type(module).__name__} cannot encode a view of shape {shape}: {reason}") from error
-    finally:
-        for part in training:
-            part.training = True
 
 
 def _reduce(output: object) -> Tensor:

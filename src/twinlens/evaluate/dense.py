@@ -1,8 +1,7 @@
 """What a frozen encoder says of each place of a scene, for layers that name pixels or find objects by it."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch.nn import functional as F
 
 from twinlens import random
 from twinlens.data.scenes import Scenes
-from twinlens.encoders.contract import TokenEncoder
+from twinlens.encoders.contract import TokenEncoder, evaluating
 from twinlens.errors import InputError
 from twinlens.update.optimizers import optimizer
 from twinlens.update.schedules import warmup_cosine
@@ -53,7 +52,7 @@ def patch_features(encoder: nn.Module, views: Tensor) -> tuple[Tensor, tuple[int
     Raises:
         InputError: where the encoder gives neither, or cannot encode views of that shape.
     """
-    with _frozen(encoder):
+    with evaluating(encoder), torch.no_grad():
         return _tokens(encoder, views) if isinstance(encoder, TokenEncoder) else _map(encoder, views)
 
 
@@ -146,18 +145,6 @@ def _encoded(encoder: nn.Module, scenes: Scenes) -> Tensor:
         features, grid = patch_features(encoder, views.contiguous())
         parts.append(features.float().mT.unflatten(2, grid))
     return torch.cat(parts)
-
-
-@contextmanager
-def _frozen(encoder: nn.Module) -> Iterator[None]:
-    training = [module for module in encoder.modules() if module.training]
-    encoder.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def _tokens(encoder: TokenEncoder, views: Tensor) -> tuple[Tensor, tuple[int, int]]:

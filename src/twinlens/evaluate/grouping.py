@@ -1,7 +1,7 @@
 """Which group each sample is of, from a table: by its name, or by its part and its place in it."""
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from twinlens.batch import Samples
@@ -10,7 +10,7 @@ from twinlens.errors import InputError
 _BY_NAME, _BY_PLACE = {"name", "group"}, {"part", "index", "group"}
 
 
-def read(path: Path, parts: dict[str, Samples]) -> dict[str, list[str]]:
+def read(path: Path, parts: Mapping[str, Samples]) -> dict[str, list[str]]:
     """The group of every sample of each part, from a CSV whose first line names its columns.
 
     Either `name` and `group`, where samples have names (a folder's files; the end of a path will do), or `part`

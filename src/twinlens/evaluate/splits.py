@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from twinlens import random
 from twinlens.data.pictures import Pictures, Split
@@ -13,35 +14,41 @@ TEST_SHARE = 0.2  # of each class, where the data has no test part of its own
 
 
 def parts(split: Split, *, seed: int) -> tuple[Pictures, Pictures]:
-    """The training and test part: the data's own, or drawn by `seed`, with `TEST_SHARE` of every class in the test.
-
-    A drawn test sample whose content is also in the training part is put there, beside its copy.
-    """
-    if split.train.labels is None:
-        raise InputError(_unlabelled(split.train))
-    if split.test is not None and split.test.labels is not None:
+    """The training and test part: the data's own, or as `drawn`."""
+    if split.test is not None and split.test.labels is not None and split.train.labels is not None:
         return split.train, split.test
-    order = random.permutation(len(split.train), seed, 0)
-    labels = torch.from_numpy(split.train.labels)[order]
+    learn, judged = drawn(split.train, seed=seed)
+    return split.train.subset(learn), split.train.subset(judged)
+
+
+def drawn(pictures: Pictures, *, seed: int) -> tuple[Tensor, Tensor]:
+    """The places of those to learn from and to be judged by: of every class `TEST_SHARE` are judged, drawn by `seed`.
+
+    A judged sample whose content is also among the others is put there, beside its copy.
+    """
+    if pictures.labels is None:
+        raise InputError(_unlabelled(pictures))
+    order = random.permutation(len(pictures), seed, 0)
+    labels = torch.from_numpy(pictures.labels)[order]
     test = torch.zeros(len(order), dtype=torch.bool)
     for label in labels.unique():
         members = (labels == label).nonzero()[:, 0]
         if len(members) < 2:
-            name = split.train.classes[int(label)] if split.train.classes else int(label)
+            name = pictures.classes[int(label)] if pictures.classes else int(label)
             raise InputError(
-                f"class {name!r} of {split.train.name} has one sample: a class needs two, one to learn from and one to "
+                f"class {name!r} of {pictures.name} has one sample: a class needs two, one to learn from and one to "
                 f"be judged on."
             )
         test[members[: max(1, round(len(members) * TEST_SHARE))]] = True
-    learn, judged = (split.train.subset(order[part].sort().values) for part in (~test, test))
+    learn, judged = (pictures.subset(order[part].sort().values) for part in (~test, test))
     copies = order[test].sort().values[leaks.shared(learn, judged)]
     test &= ~torch.isin(order, copies)
     if not test.any():
         raise InputError(
-            f"every picture of {split.train.name} that would be judged has a copy among the others: give data of "
+            f"every picture of {pictures.name} that would be judged has a copy among the others: give data of "
             f"different pictures."
         )
-    return split.train.subset(order[~test].sort().values), split.train.subset(order[test].sort().values)
+    return order[~test].sort().values, order[test].sort().values
 
 
 def _unlabelled(pictures: Pictures) -> str:

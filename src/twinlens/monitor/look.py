@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ from torch.nn.functional import normalize
 from twinlens import random
 from twinlens.batch import Batch, Maker, Samples, Views
 from twinlens.embed import embed
+from twinlens.encoders.contract import evaluating
 from twinlens.errors import InputError
 from twinlens.method import Method
 from twinlens.monitor.geometry import alignment, cka, lidar, perplexity, uniformity
@@ -61,7 +61,7 @@ class Look:
         """
         if not z.isfinite().all():
             return {"finite": 0.0}  # nothing else can be said
-        with _evaluating(method):
+        with evaluating(method):
             values = {
                 "spread": spread(z), "rank": rankme(z), "alpha": alpha_req(z), "dead": dead(z),
                 "uniformity": uniformity(z), "changed": 1 - cka(z, self.initial), "moved": self._moved(encoder),
@@ -172,15 +172,3 @@ def _slow_copy(method: Method, encoder: nn.Module) -> nn.Module | None:
             if [p.shape for p in parameters] == shapes and not any(p.requires_grad for p in parameters):
                 return module
     return None
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, and the mode of every part as it was afterwards."""
-    training = [part for part in module.modules() if part.training]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part in training:
-            part.training = True

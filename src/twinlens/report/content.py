@@ -22,7 +22,8 @@ class Content:
     `embeddings` (M, D), `thumbnails` (M, H, W, C) and `labels` (M,) are of held-out samples; C is 1 or 3.
     `untrained` (at most D,) are the eigenvalues of the untrained encoder's embeddings, as `geometry.eigenvalues` gives
     them. `evaluation` has a row for each result: name, value, interval, settings, and baselines by name, each with a
-    value and an interval; None where there was no evaluation.
+    value and an interval; None where there was no evaluation. `verdict` is the monitor's on the whole run: a word, its
+    cause, a remedy.
     """
 
     title: str

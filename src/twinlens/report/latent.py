@@ -1,5 +1,7 @@
 """What lies between samples, and along directions of the latent space: the real samples nearest to each point."""
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,17 +20,7 @@ def between(content: Content) -> str:
         "nearest to each point of the way, other than those two. A space that is laid out by what samples are passes "
         "through what lies between them; one that is not jumps.</p>"
     )
-    why = undrawable(content.embeddings)
-    if why or not _apart(content):
-        return head + (why or '<p class="warning">Too few samples, or all embeddings are the same.</p>')
-    codes = content.embeddings
-    ends = np.linspace(0, len(codes) - 1, min(2 * ROUTES, len(codes) // 2 * 2)).astype(np.intp).reshape(2, -1)
-    cells = ""
-    for start, end in ends.T:
-        others = np.delete(np.arange(len(codes)), (start, end))
-        found = interpolate(codes[start], codes[end], codes[others], steps=STEPS).index.numpy()
-        cells += _row(content, np.concatenate(([start], others[found[1:-1]], [end])), (0, STEPS - 1))
-    return head + grid(cells, STEPS)
+    return head + _shown(content, _routes)
 
 
 def directions(content: Content) -> str:
@@ -38,20 +30,33 @@ def directions(content: Content) -> str:
         "each direction in which samples differ most (a principal component), the real sample nearest to each "
         "point.</p>"
     )
-    why = undrawable(content.embeddings)
-    if why or not _apart(content):
-        return head + (why or '<p class="warning">Too few samples, or all embeddings are the same.</p>')
+    return head + _shown(content, _traversals)
+
+
+def _shown(content: Content, rows: Callable[[Content], Iterator[str]]) -> str:
+    """The rows of pictures, or why there are none."""
+    codes = content.embeddings
+    if why := undrawable(codes):
+        return why
+    if len(codes) < 4 or codes.shape[1] < 2 or not np.linalg.norm(codes, axis=1).all() or not codes.std(axis=0).any():
+        return '<p class="warning">Too few samples, or all embeddings are the same.</p>'
+    return grid("".join(rows(content)), STEPS)
+
+
+def _routes(content: Content) -> Iterator[str]:
+    codes = content.embeddings
+    ends = np.linspace(0, len(codes) - 1, min(2 * ROUTES, len(codes) // 2 * 2)).astype(np.intp).reshape(2, -1)
+    for start, end in ends.T:
+        others = np.delete(np.arange(len(codes)), (start, end))
+        found = interpolate(codes[start], codes[end], codes[others], steps=STEPS).index.numpy()
+        yield _row(content, np.concatenate(([start], others[found[1:-1]], [end])), (0, STEPS - 1))
+
+
+def _traversals(content: Content) -> Iterator[str]:
     codes, count = content.embeddings, min(DIRECTIONS, content.embeddings.shape[1])
     found = traverse(codes.mean(axis=0), codes, steps=STEPS, reach=REACH, principal=True, count=count)
-    cells = "".join(_row(content, row, ()) for row in found.index.numpy())
-    return head + grid(cells, STEPS)
-
-
-def _apart(content: Content) -> bool:
-    codes = content.embeddings
-    if len(codes) < 4 or codes.shape[1] < 2:
-        return False
-    return bool((np.linalg.norm(codes, axis=1) > 0).all() and codes.std(axis=0).max() > 0)
+    for row in found.index.numpy():
+        yield _row(content, row, ())
 
 
 def _row(content: Content, index: NDArray[np.int64], ends: tuple[int, ...]) -> str:
