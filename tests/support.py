@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from twinlens import discover, random
 from twinlens.batch import Maker, Raw, Samples, Views
+from twinlens.encoders.contract import CausalEncoder
 from twinlens.encoders.vit import vit
 from twinlens.feed import Feed
 from twinlens.method import Method
@@ -68,7 +69,9 @@ def build(cls: type[Method], seed: int = 0, samples: int = 24) -> Method:
     torch.manual_seed(seed)
     counted = {"samples": samples} if discover.counts_samples(cls) else {}
     encoders = [p for p in inspect.signature(cls.__init__).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD][1:]
-    return cls(*(vit(3, SIZE, patch=2, width=16, depth=1, heads=2) for _ in encoders), **small_settings(cls) | counted)
+    causal = discover.encoder_kind(cls) is CausalEncoder
+    towers = (vit(3, SIZE, patch=2, width=16, depth=1, heads=2, causal=causal) for _ in encoders)
+    return cls(*towers, **small_settings(cls) | counted)
 
 
 def still_norms(module: nn.Module) -> None:

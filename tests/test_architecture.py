@@ -18,7 +18,8 @@ RANKS = {
             ("method", "feed", "embed", "latent"),
             ("methods", "gradients"),
             ("discover", "train", "checkpoint", "monitor", "evaluate", "report", "control", "search"),
-            ("folder", "run", "watch"),
+            ("build", "folder", "watch"),
+            ("run",),
             ("fit", "recipes", "transfer"),
             ("comparison",),
             ("cli",),
@@ -173,7 +174,7 @@ def parameters_of(count: int) -> str:
     ("check", "path", "code", "expected"),
     [
         (rank_violations, "losses/a.py", "from twinlens.heads import mlp", "losses (rank 1) imports twinlens.heads"),
-        (rank_violations, "losses/a.py", "import twinlens", "imports twinlens (rank 9)"),
+        (rank_violations, "losses/a.py", "import twinlens", "imports twinlens (rank 10)"),
         (rank_violations, "losses/a.py", "def f():\n    import twinlens.train", "imports twinlens.train"),
         (rank_violations, "train.py", "if TYPE_CHECKING:\n    from twinlens.run import Run", "imports twinlens.run"),
         (rank_violations, "methods/a.py", "from twinlens.methods.b import B", "imports twinlens.methods.b"),

@@ -25,14 +25,18 @@ class Views:
     `large` views show most of a sample and come first in `Batch.views`; `small` ones show a part of it (multi-crop).
     `strength` says how far two views of a sample may differ: "strong" (contrastive recipes), "weak" (masked and
     generative methods, where the mask or the noise is the task) or "asymmetric" (strong, but the first two views are
-    drawn from different distributions, as in BYOL, appendix B). `labels` says that the method learns from labels:
-    they come as `Batch.target`, and data without them is refused.
+    drawn from different distributions, as in BYOL, appendix B). `moving` says that the large views are moments of one
+    sample that follow each other evenly: frames of a clip; of a still picture, what a camera sees that moves over it.
+    `labels` says that the method learns from labels: they come as `Batch.target`, and data without them is refused.
+    `task` names a question that is made of the views (`twinlens.views.tasks`), whose answer comes as `Batch.target`.
     """
 
     large: int = 2
     small: int = 0
     strength: Literal["strong", "weak", "asymmetric"] = "strong"
+    moving: bool = False
     labels: bool = False
+    task: str = ""
 
 
 class Batch(NamedTuple):
@@ -40,7 +44,7 @@ class Batch(NamedTuple):
 
     `views` holds `Views.large + Views.small` entries whose first axis is the sample. `index` (N,) is each sample's
     place in its source, `key` (N,) its counted randomness for this epoch (see `random`), for draws that are a method's
-    own. `target` (N,), if the views carry an answer (a label, a rotation), is that answer.
+    own. `target` (N, ...), if the views carry an answer (a label, a rotation), is that answer.
     """
 
     views: tuple[Tensor, ...]

@@ -99,10 +99,12 @@ def newest(folder: Path) -> Path | None:
     return max(folder.glob("*.safetensors"), default=None)
 
 
-def restore(path: Path, method: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+def restore(path: Path, method: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> int:
     """Puts the state that `save` wrote back into place; returns the number of steps done."""
     tensors, facts = read(path)
     method.load_state_dict({n.removeprefix("method."): t for n, t in tensors.items() if n.startswith("method.")})
+    if optimizer is None:
+        return int(facts["step"])
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):

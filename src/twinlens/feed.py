@@ -9,6 +9,7 @@ from torch import Tensor
 
 from twinlens import distributed, random
 from twinlens.batch import Batch, Maker, Raw, Samples, Views
+from twinlens.views.tasks import find
 
 Chunk = Callable[[], Batch]
 """Makes one micro-batch; called again, it makes the same one, since its randomness is counted."""
@@ -66,10 +67,20 @@ class Feed:
     def _chunk(self, epoch: int, index: Tensor, raw: Raw) -> Chunk:
         def make() -> Batch:
             here = index.to(self.device, non_blocking=True)
-            key = random.keys(self.seed, epoch, here)
             moved = tuple(tensor.to(self.device, non_blocking=True) for tensor in raw)
-            views = self.maker.create(moved, random.fold(key, 0), self.views)
-            target = None if self._labels is None else self._labels[index].to(self.device, non_blocking=True)
-            return Batch(views, here, random.fold(key, 1), target)
+            labels = None if self._labels is None else self._labels[index].to(self.device, non_blocking=True)
+            return create(self.maker, self.views, moved, here, random.keys(self.seed, epoch, here), labels)
 
         return make
+
+
+def create(maker: Maker, views: Views, raw: Raw, index: Tensor, key: Tensor, labels: Tensor | None = None) -> Batch:
+    """Step 1 for raw samples with their `index` (N,) and counted randomness `key` (N,): the views a method asks for.
+
+    `labels` (N,) are the target of a method that learns from them; where the views carry a task, that is its answer.
+    """
+    made = maker.create(raw, random.fold(key, 0), views)
+    target = labels
+    if views.task:
+        made, target = find(views.task).ask(made, random.fold(key, 2))
+    return Batch(made, index, random.fold(key, 1), target)

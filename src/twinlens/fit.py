@@ -22,7 +22,7 @@ from twinlens.batch import Maker, Views
 from twinlens.data.load import load as load_data
 from twinlens.data.pictures import Pictures
 from twinlens.embed import embed
-from twinlens.encoders.contract import TokenEncoder
+from twinlens.encoders.contract import CausalEncoder, TokenEncoder
 from twinlens.errors import InputError, NotLearning, unknown
 from twinlens.feed import Feed
 from twinlens.folder import check_same, working
@@ -86,8 +86,10 @@ def plan(
     run = replace(run, training=replace(run.training, **known), settings={**run.settings, **rest})
     if isinstance(encoder, nn.Module):
         return replace(run, architecture=f"module:{type(encoder).__qualname__}", module=encoder)
-    tokens = discover.encoder_kind(discover.method(method)) is TokenEncoder
-    architecture = encoder or run.architecture or ("vit" if tokens else "small")
+    kind = discover.encoder_kind(discover.method(method))
+    architecture = encoder or run.architecture or ("vit" if kind in (TokenEncoder, CausalEncoder) else "small")
+    if kind is CausalEncoder and "causal" in discover.settings(discover.encoders().get(architecture, plan)):
+        run = replace(run, settings={"causal": True, **run.settings})
     if "/" not in architecture and architecture not in discover.encoders():
         raise unknown("encoder", architecture, discover.encoders())
     run = replace(run, architecture=architecture)

@@ -1,7 +1,8 @@
 """The contract of every self-supervised method: create pairs, encode, compare, update."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -36,3 +37,38 @@ class Method(nn.Module, ABC):
     def forward(self, batch: Batch) -> tuple[Tensor, ...]:
         """`encode`, under the name by which wrappers (DDP, mixed precision) call a module."""
         return self.encode(batch)
+
+
+@runtime_checkable
+class Shows(Protocol):
+    """A method that can show what it has learnt to predict, for the report."""
+
+    def show(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Views (N, *shape) of a batch under their titles, such as what is seen, what is predicted and what is true."""
+
+
+@runtime_checkable
+class Decodes(Protocol):
+    """A method that goes to a latent space and back, so that what lies between two samples can be seen."""
+
+    def code(self, view: Tensor) -> Tensor:
+        """(N, *shape) -> (N, d): where views lie in the latent space."""
+
+    def decode(self, code: Tensor) -> Tensor:
+        """(N, d) -> (N, *shape): what lies there."""
+
+
+@runtime_checkable
+class Generates(Decodes, Protocol):
+    """A method that decodes what is drawn at random, too."""
+
+    def draw(self, key: Tensor) -> Tensor:
+        """Codes (N, d) from the prior, drawn from `key` (N,) alone."""
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """A method that has more to tell of its training than every method has, for the monitor."""
+
+    def tell(self, batch: Batch) -> Mapping[str, float]:
+        """Numbers by name, of a batch as in training; the method is in evaluation mode."""

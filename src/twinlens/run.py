@@ -15,14 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from twinlens import checkpoint, discover, distributed
+from twinlens import build, checkpoint, discover, distributed
 from twinlens.batch import Maker
 from twinlens.data.load import load as load_data
 from twinlens.data.pictures import Pictures, Split
 from twinlens.embed import embed, to_parquet
 from twinlens.encoders import foreign
-from twinlens.encoders.contract import TokenEncoder
-from twinlens.errors import InputError, unknown
+from twinlens.errors import InputError
 from twinlens.evaluate import grouping, leaks, splits
 from twinlens.evaluate.audit import Audit, audit
 from twinlens.evaluate.baselines import MAJORITY, POOLED, RAW, UNTRAINED, Pooled, Raw, majority, names_classes
@@ -80,26 +79,17 @@ class Run:
 
     def new_encoder(self, channels: int, size: int) -> nn.Module:
         """The encoder with the initial weights of the run's seed (a module that was given is taken as it is)."""
-        torch.manual_seed(self.training.seed)
         if self.module is not None:
             return foreign.wrap(self.module, torch.zeros(1, channels, size, size))
-        if "/" in self.architecture:
-            return foreign.named(self.architecture, channels, size, **self.sections(size)["encoder"])
-        if self.architecture not in discover.encoders():
-            raise unknown("encoder", self.architecture, discover.encoders())
-        return discover.encoders()[self.architecture](channels, size, **self.sections(size)["encoder"])
+        given = self.sections(size)["encoder"]
+        return build.encoder(self.architecture, channels, size, given, seed=self.training.seed)
 
     def new_method(self, encoder: nn.Module, size: int, samples: int) -> Method:
-        """The method around an encoder, its heads with the initial weights of the run's seed.
-
-        A method that keeps something for each of the data's `samples` has an argument of that name without a default.
-        """
-        cls = discover.method(self.method)
-        if discover.encoder_kind(cls) is TokenEncoder and not isinstance(encoder, TokenEncoder):
-            raise InputError(f"{self.method} needs an encoder that gives tokens: vit instead of {self.architecture!r}.")
-        torch.manual_seed(self.training.seed)
-        given = self.sections(size)["method"] | ({"samples": samples} if discover.counts_samples(cls) else {})
-        return cls(encoder, **given)
+        """The method around an encoder, its heads with the initial weights of the run's seed, for so many samples."""
+        return build.method(
+            self.method, encoder, self.sections(size)["method"], architecture=self.architecture, samples=samples,
+            seed=self.training.seed,
+        )  # fmt: skip
 
     # What was trained ------------------------------------------------------------------------------------------------
 
@@ -145,11 +135,26 @@ class Run:
         """The encoder as it was before the first step."""
         return self._weights("untrained.safetensors")
 
+    @cached_property
+    def model(self) -> Method:
+        """The whole method at the last checkpoint, its heads around its encoder, in evaluation mode."""
+        newest = checkpoint.newest(self.folder / "checkpoints")
+        if newest is None:
+            raise InputError(
+                f"{self.folder} holds no checkpoint: train it again, with --resume if it was not finished."
+            )
+        method = self.new_method(self._new_encoder(), self.size, int(self.facts["data"]["samples"]))
+        checkpoint.restore(newest, method)
+        return method.to(distributed.device()).eval()
+
+    def _new_encoder(self) -> nn.Module:
+        return self.new_encoder(self.facts["data"]["channels"], self.size)
+
     def _weights(self, name: str) -> nn.Module:
         path = self.folder / name
         if not path.exists():
             raise InputError(f"{self.folder} holds no {name}: the run was not finished; continue it with --resume.")
-        encoder = self.new_encoder(self.facts["data"]["channels"], self.size)
+        encoder = self._new_encoder()
         encoder.load_state_dict(checkpoint.read(path)[0])
         return encoder.to(distributed.device()).eval()
 
@@ -289,12 +294,7 @@ def load(path: str | Path, *, encoder: nn.Module | None = None) -> Run:
     }
     settings.pop("pretrained", None)  # the run's own weights take the place of published ones
     return Run(
-        data=facts["data"]["given"],
-        method=facts["method"]["name"],
-        architecture=facts["encoder"]["name"],
-        settings=settings,
-        training=Training(**facts["training"]),
-        path=path,
-        modality=facts["data"]["modality"],
+        data=facts["data"]["given"], method=facts["method"]["name"], architecture=facts["encoder"]["name"],
+        settings=settings, training=Training(**facts["training"]), path=path, modality=facts["data"]["modality"],
         module=encoder,
-    )
+    )  # fmt: skip

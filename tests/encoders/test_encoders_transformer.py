@@ -109,21 +109,21 @@ def test_positions_equal_a_slow_loop():
                     angle = place / 10000 ** (2 * i / half)
                     slow[row * w + column, start + 2 * i] = math.sin(angle)
                     slow[row * w + column, start + 2 * i + 1] = math.cos(angle)
-    torch.testing.assert_close(sincos(h, w, dim), slow)
+    torch.testing.assert_close(sincos((h, w), dim), slow)
 
 
 def test_positions_known_by_hand():
     s, c = math.sin(1), math.cos(1)
     expected = [[0, 1, 0, 1], [0, 1, s, c], [s, c, 0, 1], [s, c, s, c]]
-    torch.testing.assert_close(sincos(2, 2, 4), torch.tensor(expected))
+    torch.testing.assert_close(sincos((2, 2), 4), torch.tensor(expected))
 
 
 def test_likeness_of_positions_depends_on_their_offset_alone():
-    places = sincos(6, 6, 32).view(6, 6, 32)
+    places = sincos((6, 6), 32).view(6, 6, 32)
     likeness = (places[:4, :4] * places[2:, 1:5]).sum(-1)
     torch.testing.assert_close(likeness, likeness[:1, :1].expand(4, 4))
 
 
 def test_positions_need_a_multiple_of_four():
     with pytest.raises(InputError, match="multiple of 4, not 6"):
-        sincos(2, 2, 6)
+        sincos((2, 2), 6)

@@ -21,7 +21,7 @@ def view():
 @pytest.mark.parametrize(("size", "patch"), [(28, 4), (32, 4), (64, 8), (224, 16), (8, 2), (96, 12), (5, 1), (29, 1)])
 def test_the_patch_follows_the_size(size, patch):
     encoder = vit(1, size, width=4, depth=0, heads=1)
-    assert encoder.patch == patch
+    assert encoder.cut.patch == patch
     assert encoder.count == (size // patch) ** 2
     assert encoder.grid == (size // patch, size // patch)
 
@@ -87,7 +87,7 @@ def test_keeping_every_token_in_any_order_changes_no_token(encoder, view):
 
 def test_a_view_of_another_size_has_the_positions_of_its_own_grid(encoder, view):
     small = view[:, :, :4, :6]
-    expected = encoder.body(encoder.embed(encoder.patchify(small)) + sincos(2, 3, 12).double())
+    expected = encoder.body(encoder.embed(encoder.patchify(small)) + sincos((2, 3), 12).double())
     torch.testing.assert_close(encoder.tokens(small), expected)
 
 

@@ -180,7 +180,9 @@ def test_views_that_do_not_fit_an_encoder_are_named():
         patch_features(RawPatches(5), torch.zeros(1, 3, 16, 16))
     plain = encoder.tokens
     encoder.tokens = lambda view: torch.cat((plain(view)[:, :1], plain(view)), dim=1)
-    with pytest.raises(InputError, match=r"^ViT gives tokens \(1, 17, 32\) for 4 x 4 patches: expected one for each"):
+    with pytest.raises(
+        InputError, match=r"^Tokens gives tokens \(1, 17, 32\) for 4 x 4 patches: expected one for each"
+    ):
         patch_features(encoder, torch.zeros(1, 3, 16, 16))
 
 

@@ -148,7 +148,7 @@ def every_encoder():
         "small": small(3, 32),
         "tiny": Tiny(),
         "timm vit": Timm(),
-        "timm resnet": Foreign(Residual(), 64),
+        "timm resnet": Foreign(Residual(), 64, (3, 8, 8)),
         "transformers": hugging(),
         "twice": twice,
         "linear": nn.Linear(3, 2),
@@ -196,7 +196,7 @@ def test_layers_of_encoders_from_elsewhere():
     assert [{n.split(".")[1] for n in layer} for layer in blocks[:-1]] == [{"0"}, {"1"}]
     assert {n.split(".")[1] for n in blocks[-1] if n.startswith("blocks")} == {"2"}
     assert [n for n in blocks[-1] if not n.startswith("blocks")] == ["norm.weight", "norm.bias"]
-    assert [{n.split(".", 1)[1][:8] for n in layer} for layer in names(Foreign(Residual(), 64))] == [
+    assert [{n.split(".", 1)[1][:8] for n in layer} for layer in names(Foreign(Residual(), 64, (3, 8, 8)))] == [
         {"conv1.we", "conv1.bi", "bn1.weig", "bn1.bias"},
         {"layer1.0"},
         {"layer1.1"},

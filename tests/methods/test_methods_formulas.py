@@ -8,8 +8,9 @@ from support import build
 
 from twinlens import discover, random
 from twinlens.batch import Batch
+from twinlens.heads.content import normalised
 from twinlens.methods.byol import BYOL
-from twinlens.methods.mae import MAE, normalised
+from twinlens.methods.mae import MAE
 from twinlens.methods.vicreg import VICReg, hinge_of_deviation, off_diagonal_covariance
 
 
@@ -72,33 +73,43 @@ def test_vicreg_prefers_agreement() -> None:
     assert method.compare(z, z) < method.compare(z, torch.randn(64, 8)) < method.compare(z, -z)
 
 
+def mae_batch(count: int, view: torch.Tensor) -> Batch:
+    return Batch((view,), torch.arange(count), random.keys(0, 0, torch.arange(count)))
+
+
 def test_mae_hides_the_share_it_says_and_predicts_only_that() -> None:
     method = build(MAE)
-    batch = Batch((torch.randn(5, 3, 8, 8),), torch.arange(5), random.keys(0, 0, torch.arange(5)))
-    prediction, target = method.encode(batch)
-    assert prediction.shape == target.shape == (5, 12, 12)  # 16 tokens of 2 x 2 x 3, three quarters of them hidden
-    torch.testing.assert_close(target.mean(-1), torch.zeros(5, 12), atol=1e-5, rtol=0)
-    torch.testing.assert_close(target.var(-1), torch.ones(5, 12), atol=1e-3, rtol=0)
+    patches, prediction, hide = method.predict(mae_batch(5, torch.randn(5, 3, 8, 8)))
+    assert patches.shape == (5, 16, 12)  # 16 tokens of 2 x 2 x 3, three quarters of them hidden
+    assert prediction.shape == (5, 12, 12)
+    assert all(len(set(row)) == 12 for row in hide.tolist())
 
 
 def test_mae_does_not_see_what_it_predicts() -> None:
     method = build(MAE)
-    key = random.keys(0, 0, torch.arange(2))
     view = torch.randn(2, 3, 8, 8, requires_grad=True)
-    prediction, _ = method.encode(Batch((view,), torch.arange(2), key))
+    _, prediction, hidden = method.predict(mae_batch(2, view))
     (seen,) = torch.autograd.grad(prediction.sum(), view)
-    hidden = random.choose(key, 16, 16)[:, 4:]
     patches = method.encoder.patchify(seen)
     assert (patches.gather(1, hidden[..., None].expand(-1, -1, 12)) == 0).all()
     assert (patches.abs().sum(-1) > 0).sum() == 2 * 4
 
 
-def test_mae_loss_is_the_mean_over_hidden_pixels() -> None:
-    method = build(MAE)
-    prediction, patches = torch.randn(2, 3, 5, 12, dtype=torch.float64)
-    target = normalised(patches)
-    by_loop = sum((float(a) - float(b)) ** 2 for a, b in zip(prediction.flatten(), target.flatten(), strict=True))
-    assert float(method.compare(prediction, target)) == pytest.approx(by_loop / (3 * 5 * 12))
+@pytest.mark.parametrize("normalise", [True, False])
+def test_mae_loss_is_the_mean_over_hidden_pixels(normalise: bool) -> None:
+    method = build(MAE).double()
+    method.content.normalise = normalise
+    batch = mae_batch(3, torch.randn(3, 3, 8, 8, dtype=torch.float64))
+    with torch.no_grad():
+        patches, prediction, hide = method.predict(batch)
+    target = normalised(patches) if normalise else patches
+    by_loop = [
+        (float(prediction[n, place, p]) - float(target[n, t, p])) ** 2
+        for n in range(3)
+        for place, t in enumerate(hide[n].tolist())
+        for p in range(12)
+    ]
+    assert float(method.compare(*method.encode(batch))) == pytest.approx(sum(by_loop) / (3 * 12 * 12))
 
 
 def test_simclr_sees_both_views_in_one_forward() -> None:

@@ -16,31 +16,60 @@ from twinlens.errors import InputError
 class TokenEncoder(Protocol):
     """An encoder that also gives parts of a sample. A method asks for one by annotating its argument with this class.
 
-    `grid` holds the rows and columns of tokens, T in all; `patch_dim` is P, the numbers in the patch under a token;
-    `width` is that of a token, D' below.
+    `shape` is that of one view, such as (C, H, W). `grid` says where its tokens lie, T in all: (T,), (rows, columns) or
+    (frames, rows, columns). `patch_dim` is P, the numbers under a token; `vocabulary` says of how many words they are
+    ids, and is None where they are measured. `width` is that of a token, D' below. Where `causal` holds, a token sees
+    itself and those before it alone.
     """
 
     dim: int
     width: int
-    grid: tuple[int, int]
+    shape: tuple[int, ...]
+    grid: tuple[int, ...]
     patch_dim: int
+    vocabulary: int | None
+    causal: bool
 
     def __call__(self, view: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, D)."""
+        """(N, *shape) -> (N, D)."""
 
     def tokens(
-        self, view: Tensor, keep: Tensor | None = None, *, mask: Tensor | None = None, mask_token: Tensor | None = None
-    ) -> Tensor:
-        """(N, C, H, W) -> (N, T, D'); with `keep` (N, K), only those tokens are computed: (N, K, D').
+        self, view: Tensor, keep: Tensor | None = None, *, among: Tensor | None = None, mask: Tensor | None = None,
+        mask_token: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """(N, *shape) -> (N, T, D'); with `keep` (N, K), only those tokens are computed: (N, K, D').
 
-        Where `mask` (N, T) bool holds, `mask_token` (D') takes the place of what is seen; the position stays.
+        Where `among` (N, K) bool does not hold, a token only fills a row up: no other sees it. Where `mask` (N, T) bool
+        holds, `mask_token` (D') takes the place of what is seen; the position stays.
         """
+
+    def layers(self, view: Tensor) -> Tensor:
+        """(N, *shape) -> (L, N, T, D'): the tokens after each of L blocks."""
 
     def pooled(self, tokens: Tensor) -> Tensor:
         """All tokens (N, T, D') of a view -> its embedding (N, D), as a call gives it."""
 
     def patchify(self, view: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, T, P), the pixels under each token."""
+        """(N, *shape) -> (N, T, P), what lies under each token."""
+
+    def unpatchify(self, patches: Tensor) -> Tensor:
+        """(N, T, P) -> (N, *shape), the inverse of `patchify`."""
+
+
+@runtime_checkable
+class CausalEncoder(TokenEncoder, Protocol):
+    """A `TokenEncoder` whose `causal` holds, for methods that predict what comes next from what came before."""
+
+
+def shape_of(encoder: nn.Module) -> tuple[int, ...]:
+    """The shape of one view, without the sample's axis; InputError if an encoder does not say."""
+    shape = getattr(encoder, "shape", None)
+    if not isinstance(shape, tuple):
+        raise InputError(
+            f"{type(encoder).__name__} has shape = {shape!r}: to draw its views, a method needs a tuple shape, "
+            f"(C, H, W) of one."
+        )
+    return shape
 
 
 def dim_of(encoder: nn.Module) -> int:

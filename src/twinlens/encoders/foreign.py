@@ -22,10 +22,10 @@ _ACCEPTED = (
 class Foreign(nn.Module):
     """Any module as an encoder: what it returns is reduced to (N, D)."""
 
-    def __init__(self, module: nn.Module, dim: int) -> None:
+    def __init__(self, module: nn.Module, dim: int, shape: tuple[int, ...]) -> None:
         super().__init__()
         self.module = module
-        self.dim = dim
+        self.dim, self.shape = dim, shape
 
     def forward(self, view: Tensor) -> Tensor:
         """`view` (N, C, H, W) -> (N, D)."""
@@ -43,7 +43,7 @@ def wrap(module: nn.Module, example: Tensor) -> nn.Module:
     dim = _reduce(output).shape[1]
     if isinstance(output, Tensor) and output.ndim == 2 and getattr(module, "dim", None) == dim:
         return module
-    return Foreign(module, dim)
+    return Foreign(module, dim, tuple(example.shape[1:]))
 
 
 def named(name: str, channels: int, size: int, *, pretrained: bool = False) -> nn.Module:

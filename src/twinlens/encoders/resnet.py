@@ -52,7 +52,9 @@ class _Block(nn.Module):
 class ResNet(nn.Module):
     """A stem, four stages of blocks that halve the resolution from the second on, and the mean over pixels."""
 
-    def __init__(self, channels: int, branch: Branch, expansion: int, blocks: tuple[int, ...], *, large: bool) -> None:
+    def __init__(
+        self, channels: int, size: int, branch: Branch, expansion: int, blocks: tuple[int, ...], *, large: bool
+    ) -> None:
         super().__init__()
         pool = [nn.MaxPool2d(3, stride=2, padding=1)] if large else []
         conv = _conv(channels, 64, 7, 2) if large else _conv(channels, 64, 3)
@@ -64,7 +66,7 @@ class ResNet(nn.Module):
             shapes = [(before, stride)] + [(after, 1)] * (blocks[i] - 1)
             stages += [_Block(branch(into, 64 * 2**i, step), into, after, step) for into, step in shapes]
         self.stages = nn.Sequential(*stages)
-        self.dim = widths[-1]
+        self.dim, self.shape = widths[-1], (channels, size, size)
 
     def forward(self, view: Tensor) -> Tensor:
         """`view` (N, C, H, W) -> (N, D)."""
@@ -88,7 +90,7 @@ def resnet18(channels: int, size: int, *, stem: str = "auto") -> ResNet:
         stem: "imagenet" (7x7, stride 2, then max-pooling; He et al. 2016, table 1), "cifar" (3x3, no pooling; Chen et
             al. 2020, appendix B.9), or "auto": the first for views of more than 64 pixels.
     """
-    return ResNet(channels, _basic, 1, (2, 2, 2, 2), large=_large(stem, size))
+    return ResNet(channels, size, _basic, 1, (2, 2, 2, 2), large=_large(stem, size))
 
 
 def resnet50(channels: int, size: int, *, stem: str = "auto") -> ResNet:
@@ -100,4 +102,4 @@ def resnet50(channels: int, size: int, *, stem: str = "auto") -> ResNet:
         stem: "imagenet" (7x7, stride 2, then max-pooling; He et al. 2016, table 1), "cifar" (3x3, no pooling; Chen et
             al. 2020, appendix B.9), or "auto": the first for views of more than 64 pixels.
     """
-    return ResNet(channels, _bottleneck, 4, (3, 4, 6, 3), large=_large(stem, size))
+    return ResNet(channels, size, _bottleneck, 4, (3, 4, 6, 3), large=_large(stem, size))

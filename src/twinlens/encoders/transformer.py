@@ -1,10 +1,15 @@
 """A pre-norm Transformer over tokens of any modality, and fixed positions for a grid of them."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from twinlens.errors import InputError
+
+Attend = Tensor | bool | None
+"""Which tokens see which: (N, 1, T, T) bool, or True where each sees itself and those before it, None where all do."""
 
 
 def linear(into: int, out: int, *, maps: int = 1) -> nn.Linear:
@@ -34,10 +39,11 @@ class Attention(nn.Module):
         self.qkv = linear(dim, dim, maps=3)
         self.project = linear(dim, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, attend: Attend = None) -> Tensor:
         qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))  # (N, T, 3, heads, D / heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (N, heads, T, D / heads) each
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)  # (N, T, D)
+        seen = {"attn_mask": attend} if isinstance(attend, Tensor) else {"is_causal": bool(attend)}
+        mixed = F.scaled_dot_product_attention(q, k, v, **seen).transpose(1, 2).flatten(2)  # (N, T, D)
         out: Tensor = self.project(mixed)
         return out
 
@@ -51,8 +57,8 @@ class Block(nn.Module):
         self.norm2 = norm(dim)
         self.mlp = nn.Sequential(linear(dim, ratio * dim), nn.GELU(), linear(ratio * dim, dim))
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attend(self.norm1(x))
+    def forward(self, x: Tensor, attend: Attend = None) -> Tensor:
+        x = x + self.attend(self.norm1(x), attend)
         out: Tensor = x + self.mlp(self.norm2(x))
         return out
 
@@ -75,10 +81,20 @@ class Transformer(nn.Module):
         self.blocks = nn.Sequential(*(Block(dim, heads, ratio) for _ in range(depth)))
         self.norm = norm(dim)
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, attend: Attend = None) -> Tensor:
         """`tokens` (N, T, D), their positions already in them -> (N, T, D)."""
-        out: Tensor = self.norm(self.blocks(tokens))
+        for block in self.blocks:
+            tokens = block(tokens, attend)
+        out: Tensor = self.norm(tokens)
         return out
+
+    def layers(self, tokens: Tensor, attend: Attend = None) -> Tensor:
+        """`tokens` (N, T, D) -> (L, N, T, D): what each block gives, before the last norm."""
+        found = []
+        for block in self.blocks:
+            tokens = block(tokens, attend)
+            found.append(tokens)
+        return torch.stack(found)
 
 
 def _angles(count: int, dim: int) -> Tensor:
@@ -86,14 +102,17 @@ def _angles(count: int, dim: int) -> Tensor:
     return torch.arange(count, dtype=torch.float64)[:, None] * rates  # (count, dim / 2)
 
 
-def sincos(grid_h: int, grid_w: int, dim: int) -> Tensor:
-    """Fixed positions of a grid read row by row: (grid_h * grid_w, dim), one half for the row, one for the column.
+def sincos(grid: Sequence[int], dim: int) -> Tensor:
+    """Fixed positions of a grid read row by row: (T, dim), T = prod(grid), each axis of the grid in a part of its own.
 
-    Each half is Vaswani et al. 2017, section 3.5: sin(p / 10000^(2i/d)) at 2i, its cosine at 2i + 1, with d = dim / 2.
-    In two dimensions as in He et al. 2022, appendix A.1.
+    Each part is Vaswani et al. 2017, section 3.5: sin(p / 10000^(2i/d)) at 2i, its cosine at 2i + 1, with d its width.
+    In two dimensions as in He et al. 2022, appendix A.1; where `dim` does not split evenly, the first parts are wider.
     """
-    if dim % 4:
-        raise InputError(f"positions on a grid need a width that is a multiple of 4, not {dim}.")
-    row, column = _angles(grid_h, dim // 2), _angles(grid_w, dim // 2)
-    angles = torch.cat((row.repeat_interleave(grid_w, dim=0), column.repeat(grid_h, 1)), dim=1)  # (T, dim / 2)
+    axes = len(grid)
+    if dim % 2 or dim < 2 * axes or (axes == 2 and dim % 4):
+        raise InputError(f"positions on a grid need a width that is a multiple of {4 if axes == 2 else 2}, not {dim}.")
+    pairs = [(dim // 2 + axes - 1 - axis) // axes for axis in range(axes)]  # dim / 2 in all
+    places = torch.cartesian_prod(*(torch.arange(length) for length in grid)).reshape(-1, axes)  # (T, axes)
+    parts = [_angles(length, 2 * width) for length, width in zip(grid, pairs, strict=True)]
+    angles = torch.cat([part[places[:, axis]] for axis, part in enumerate(parts)], dim=1)  # (T, dim / 2)
     return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1).to(torch.get_default_dtype())

@@ -2,12 +2,12 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from twinlens import random
 from twinlens.batch import Batch, Views
 from twinlens.encoders.contract import TokenEncoder
 from twinlens.encoders.transformer import Transformer, sincos
+from twinlens.heads.content import Content
 from twinlens.method import Method
 
 
@@ -39,31 +39,36 @@ class MAE(Method):
         decoder_heads: int = 16,
     ) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.masked, self.normalise = masked, normalise
+        self.encoder, self.masked = encoder, masked
         self.embed = nn.Linear(encoder.width, decoder_width)
         self.mask_token = nn.Parameter(torch.randn(decoder_width) * 0.02)
         self.positions: Tensor
-        self.register_buffer("positions", sincos(*encoder.grid, decoder_width), persistent=False)  # (T, decoder_width)
+        self.register_buffer("positions", sincos(encoder.grid, decoder_width), persistent=False)  # (T, decoder_width)
         self.decoder = Transformer(decoder_width, decoder_depth, decoder_heads)
-        self.predict = nn.Linear(decoder_width, encoder.patch_dim)
+        self.content = Content(encoder, decoder_width, normalise=normalise)
 
     def encode(self, batch: Batch) -> tuple[Tensor, ...]:
-        patches = self.encoder.patchify(batch.views[0])  # (N, T, P)
+        patches, prediction, hide = self.predict(batch)
+        target = patches.gather(1, hide[..., None].expand(-1, -1, patches.shape[2]))  # (N, T - K, P)
+        return (self.content.loss(prediction, target).mean(1),)
+
+    def compare(self, loss: Tensor) -> Tensor:
+        return loss.mean()
+
+    def predict(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """All patches (N, T, P), what is predicted of the hidden ones (N, T - K, P), and which those are."""
+        view = batch.views[0]
+        patches = self.encoder.patchify(view)
         n, count, _ = patches.shape
         order = random.choose(batch.key, count, count)  # (N, T)
         keep, hide = order.tensor_split([count - round(count * self.masked)], dim=1)  # (N, K), (N, T - K)
-        visible = self.embed(self.encoder.tokens(batch.views[0], keep))  # (N, K, decoder_width)
+        visible = self.embed(self.encoder.tokens(view, keep))  # (N, K, decoder_width)
         tokens = torch.cat((visible, self.mask_token.expand(n, hide.shape[1], -1)), dim=1) + self.positions[order]
-        prediction = self.predict(self.decoder(tokens)[:, keep.shape[1] :])  # (N, T - K, P)
-        target = patches.gather(1, hide[..., None].expand_as(prediction))
-        return prediction, normalised(target) if self.normalise else target
+        return patches, self.content(self.decoder(tokens)[:, keep.shape[1] :]), hide
 
-    def compare(self, prediction: Tensor, target: Tensor) -> Tensor:
-        return F.mse_loss(prediction, target)
-
-
-def normalised(patches: Tensor) -> Tensor:
-    """Each patch (N, T, P) to mean 0 and variance 1, the better target (section 4.1, "reconstruction target")."""
-    var, mean = torch.var_mean(patches, dim=-1, keepdim=True)
-    return (patches - mean) / (var + 1e-6).sqrt()
+    def show(self, batch: Batch) -> dict[str, Tensor]:
+        patches, prediction, hide = self.predict(batch)
+        where = hide[..., None].expand(-1, -1, patches.shape[2])
+        filled = self.content.values(prediction, patches.gather(1, where))
+        shown = {"sample": patches, "seen": patches.scatter(1, where, 0), "filled": patches.scatter(1, where, filled)}
+        return {title: self.encoder.unpatchify(each) for title, each in shown.items()}

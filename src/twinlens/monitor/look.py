@@ -13,6 +13,7 @@ from twinlens.batch import Batch, Maker, Samples, Views
 from twinlens.embed import embed
 from twinlens.encoders.contract import evaluating
 from twinlens.errors import InputError
+from twinlens.feed import create
 from twinlens.method import Method
 from twinlens.monitor.geometry import alignment, cka, lidar, perplexity, uniformity
 from twinlens.monitor.spectrum import alpha_req, dead, rankme, spread
@@ -122,8 +123,7 @@ class Look:
         target = None
         if views.labels and samples.labels is not None:
             target = torch.from_numpy(samples.labels)[index].to(self.device)
-        made = self.maker.create(raw, random.fold(key, 0), views)
-        return Batch(made, index.to(self.device), random.fold(key, 1), target)
+        return create(self.maker, views, raw, index.to(self.device), key, target)
 
 
 def gradient(method: nn.Module) -> dict[str, float]:

@@ -1,0 +1,78 @@
+"""What lies under a token, predicted: the words, the pixels' values or their levels."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from twinlens.errors import InputError
+
+
+class Cut(Protocol):
+    """What is known of a token: P, the numbers under it, or of how many words it is one."""
+
+    patch_dim: int
+    vocabulary: int | None
+
+
+class Content(nn.Module):
+    """A linear map from tokens `width` wide to what lies under those of an encoder, and how far off it is.
+
+    Where the encoder has a `vocabulary`, tokens are words and are predicted by their probability. Else they are P
+    values each, predicted as they are or, with `levels`, by the probability of the level of each: [-2, 2], which views
+    fill, in so many equal parts. With `normalise` each patch counts at mean 0 and variance 1, the better target for
+    encoders (He et al. 2022, arXiv 2111.06377, section 4.1, "reconstruction target"); levels are never normalised.
+    """
+
+    def __init__(self, encoder: Cut, width: int, *, levels: int = 0, normalise: bool = False) -> None:
+        super().__init__()
+        if levels < 0 or levels == 1:
+            raise InputError(f"levels is {levels}: expected 2 or more, or 0 to predict values as they are.")
+        self.vocabulary, self.normalise = encoder.vocabulary, normalise
+        self.levels = 0 if encoder.vocabulary else levels
+        self.predict = nn.Linear(width, encoder.vocabulary or encoder.patch_dim * (levels or 1))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(N, T, width) -> (N, T, vocabulary), (N, T, P) or (N, T, P * levels)."""
+        out: Tensor = self.predict(tokens)
+        return out
+
+    def loss(self, prediction: Tensor, patches: Tensor) -> Tensor:
+        """How far `prediction` is from `patches` (N, T, P): (N, T), nats for each word or value, or squared error."""
+        if self.vocabulary:
+            return F.cross_entropy(prediction.transpose(1, 2), patches[..., 0], reduction="none")
+        if self.levels:
+            of_each: Tensor = prediction.unflatten(2, (-1, self.levels)).movedim(-1, 1)  # (N, levels, T, P)
+            return F.cross_entropy(of_each, self.level(patches), reduction="none").mean(2)
+        target = normalised(patches) if self.normalise else patches
+        return (prediction - target).square().mean(2)
+
+    def level(self, patches: Tensor) -> Tensor:
+        """The levels (N, T, P) int64 of values in [-2, 2]."""
+        return ((patches + 2) * (self.levels / 4)).long().clamp(0, self.levels - 1)
+
+    def values(self, prediction: Tensor, patches: Tensor) -> Tensor:
+        """What is predicted as `patches` (N, T, P) are: the likeliest word, or the mean of the levels, or the values.
+
+        Normalised values are given the mean and deviation of the patches themselves.
+        """
+        if self.vocabulary:
+            return prediction.argmax(2, keepdim=True)
+        if self.levels:
+            middles = (torch.arange(self.levels, device=prediction.device) + 0.5) * (4 / self.levels) - 2
+            chances: Tensor = prediction.unflatten(2, (-1, self.levels)).softmax(3)  # (N, T, P, levels)
+            return chances @ middles.to(prediction)
+        if not self.normalise:
+            return prediction
+        var, mean = torch.var_mean(patches, dim=-1, keepdim=True)
+        return prediction * (var + _LEAST).sqrt() + mean
+
+
+_LEAST = 1e-6
+
+
+def normalised(patches: Tensor) -> Tensor:
+    """Each patch (N, T, P) to mean 0 and variance 1."""
+    var, mean = torch.var_mean(patches, dim=-1, keepdim=True)
+    return (patches - mean) / (var + _LEAST).sqrt()
