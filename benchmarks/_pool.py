@@ -30,6 +30,7 @@ TINTED = "tinted"
 PICTURES = 10_000  # of Fashion-MNIST, to learn from; a fifth as many to judge by
 SHORT = {"epochs": 6}
 DIGITS = {"epochs": 15, "batch": 128, "hidden": 256, "small_views": 2, "small_size": 4}
+PLAYED = {"epochs": 8, "batch": 128, "rate": 1e-3, "cycle": 1.0, "min_scale": 0.8}  # against a discriminator
 GIVEN_AWAY = {"jitter": 0.0, "grey": 0.0, "blur": 0.0}  # colours tell which sample a view is of
 
 
@@ -82,6 +83,27 @@ def _softmax_codes(cls: type[Method]) -> dict[str, Any]:
     return {"compare": compare}
 
 
+def _unbounded(cls: type[Method]) -> dict[str, Any]:
+    first: Any = cls.__init__
+
+    @functools.wraps(first)
+    def init(self: Any, *arguments: Any, **settings: Any) -> None:
+        with mock.patch("twinlens.heads.spectral.spectral", lambda layer: layer):
+            first(self, *arguments, **settings)
+
+    return {"__init__": init}
+
+
+def _one_drawing(cls: type[Method]) -> dict[str, Any]:
+    first: Any = cls.__dict__["decode"]
+
+    def decode(self: Method, code: Tensor) -> Tensor:
+        drawn: Tensor = first(self, 0 * code)
+        return drawn
+
+    return {"decode": decode}
+
+
 class Asked(NamedTuple):
     """What a benchmark over the pool was asked for: cases, seeds, where runs are kept, and where the result goes."""
 
@@ -117,7 +139,7 @@ def smallest() -> list[Case]:
 def _healthy() -> Iterator[Case]:
     for method in discover.methods():
         epochs = {"byol": 12, "mae": 12, "ibot": 3}.get(method, 6)
-        yield Case("healthy", (LEARNING,), method, {"epochs": epochs})
+        yield Case("healthy", (LEARNING,), method, PLAYED if method == "bigan" else {"epochs": epochs})
     for method in ("simclr", "vicreg", "barlowtwins", "simsiam"):
         narrow = {"dim": 256, "bottleneck": 64} if method == "simsiam" else {}
         yield Case("healthy", (LEARNING,), method, DIGITS | narrow, "digits")
@@ -142,6 +164,12 @@ def _collapsing() -> Iterator[Case]:
     yield Case("no covariance", line, "vicreg", SHORT | {"covariance": 0.0})
     yield Case("no redundancy", line, "barlowtwins", SHORT | {"redundancy": 0.0})
     # On the digits these two, after 60 epochs, have a tenth of their dimensions left: as many as SimSiam that is whole.
+    few = (COMPLETE, CLUSTER)
+    yield Case("codes are ignored", point, "bigan", PLAYED | {"cycle": 0.0}, broken=_one_drawing)
+    yield Case("nothing but the prior", few, "vae", {"epochs": 3, "beta": 100.0, "decay": 0.0})
+    yield Case(
+        "discriminator too strong", (*few, STALLED), "bigan", PLAYED | {"discriminator_rate": 20.0}, broken=_unbounded
+    )
 
 
 def _otherwise() -> Iterator[Case]:

@@ -2,7 +2,8 @@
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import _record
 import numpy as np
 
 from twinlens.data.load import load as load_data
+from twinlens.distributed import device
 from twinlens.evaluate.baselines import Raw
+from twinlens.evaluate.finetune import finetune, supervised
 from twinlens.evaluate.protocol import standard
 from twinlens.evaluate.result import Labelled, Result
 from twinlens.fit import pretrain
@@ -19,7 +22,25 @@ from twinlens.run import Run, load
 
 Row = dict[str, Any]
 VALIDATION = 10_000  # of Fashion-MNIST's 60,000 training pictures
-SMALLEST: dict[str, Row] = {"mae": {"patch": 2}, "ibot": {"patch": 2, "small_size": 4}}  # digits are 8 x 8
+
+
+@dataclass(frozen=True)
+class Table:
+    """A benchmark of quality: how many runs of each recipe, what is set otherwise than there, and what is measured.
+
+    `data` names what a recipe learns from where it is not Fashion-MNIST, `smallest` what it needs for digits, which are
+    8 x 8. `shots` labels a class (1, 10 or 100, as raw pixels are probed) are fine-tuned with, none if 0; `more`
+    measures what only some methods have.
+    """
+
+    name: str
+    claim: str
+    seeds: Mapping[str, int]
+    changes: Mapping[str, Row] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
+    smallest: Mapping[str, Row] = field(default_factory=dict)
+    shots: int = 0
+    more: Callable[[Run, str], Row] = lambda run, data: {}
 
 
 def arguments(text: str | None, methods: list[str]) -> argparse.Namespace:
@@ -37,21 +58,17 @@ def arguments(text: str | None, methods: list[str]) -> argparse.Namespace:
     return _record.parsed(parser)
 
 
-def main(name: str, claim: str, text: str | None, seeds: Mapping[str, int], changes: Mapping[str, Row]) -> None:
-    """Makes the runs that the result lacks, seed by seed, and writes the result anew after each.
-
-    `seeds` says how many runs each method gets, `changes` what is set otherwise than in its recipe.
-    """
+def main(table: Table, text: str | None) -> None:
+    """Makes the runs that the result lacks, seed by seed, and writes the result anew after each."""
+    seeds = table.seeds
     options = arguments(text, list(seeds))
-    name = f"{name}_validation" if options.validation else name
-    runs, data = options.runs or Path("runs/benchmarks") / name, "fashion-mnist"
-    settings = {method: {**changes.get(method, {}), **dict(options.set)} for method in seeds}
+    name = f"{table.name}_validation" if options.validation else table.name
+    runs = options.runs or Path("runs/benchmarks") / name
+    settings = {method: {**table.changes.get(method, {}), **dict(options.set)} for method in seeds}
     if options.smallest:
-        data, runs = "digits", options.out / "runs"
-        settings = {method: {"epochs": 1, "batch": 256} | SMALLEST.get(method, {}) for method in seeds}
+        runs, table = options.out / "runs", replace(table, shots=min(table.shots, 10))
+        settings = {method: {"epochs": 1, "batch": 256} | table.smallest.get(method, {}) for method in seeds}
     runs.mkdir(parents=True, exist_ok=True)
-    if options.validation:
-        data = validation(runs)
     rows, order = _record.kept(name, options.out), list(seeds)
     for seed in range(options.seeds or (1 if options.smallest else max(seeds.values()))):
         for method in options.methods:
@@ -59,35 +76,70 @@ def main(name: str, claim: str, text: str | None, seeds: Mapping[str, int], chan
             known = any(all(row[key] == value for key, value in wanted.items()) for row in rows)
             if known or (options.seeds is None and seed >= seeds[method]):
                 continue
-            rows.append(measure(method, seed, data, runs, settings[method]))
+            data = "digits" if options.smallest else table.data.get(method, "fashion-mnist")
+            data = validation(runs, data) if options.validation else data
+            rows.append(measure(table, method, seed, data, runs, settings[method]))
             print(json.dumps(rows[-1]), flush=True)
             rows.sort(key=lambda row: (order.index(row["method"]), row["epochs"], row["seed"]))
-            _record.write(name, claim, rows, sorted({row["seed"] for row in rows}), out=options.out)
+            _record.write(name, table.claim, rows, sorted({row["seed"] for row in rows}), out=options.out)
 
 
-def measure(method: str, seed: int, data: str, runs: Path, settings: Row) -> Row:
+def measure(table: Table, method: str, seed: int, data: str, runs: Path, settings: Row) -> Row:
     """One run, trained if it is not finished yet: its figures and its baselines'."""
     path = runs / "-".join([method, *(f"{name}={value}" for name, value in sorted(settings.items())), str(seed)])
+    recipe = find("fashion_mnist", method)
     if not (path / "encoder.safetensors").exists():
-        recipe = find("fashion_mnist", method)
-        pretrain(data, method, recipe=recipe, seed=seed, out=path, resume=(path / "run.json").exists(), **settings)
+        resume = (path / "run.json").exists()
+        pretrain(data, recipe.method, recipe=recipe, seed=seed, out=path, resume=resume, **settings)
     run = load(path)
     last = run.metrics[-1]
-    row: Row = {"method": method, "seed": seed, "commit": _record.commit(), "settings": settings}
+    row: Row = {
+        "method": method,
+        "seed": seed,
+        "commit": _record.commit(),
+        "settings": settings,
+        "data": Path(data).stem,
+    }
     row |= {"views": last["views"], "seconds": round(last["seconds"], 1)}
-    row |= {"epochs": run.training.epochs, "encoder": run.architecture}
-    initial = "-".join(str(value) for value in (run.architecture, *run.sections(run.size)["encoder"].values(), seed))
-    kept = {"trained": path / "trained", "untrained": runs / f"untrained-{initial}", "raw": runs / "raw"}
-    tables = {kind: table(run, kind, data, kept[kind].with_suffix(".json")) for kind in kept}
+    row |= {"epochs": run.training.epochs, "encoder": run.architecture, "verdict": last.get("verdict")}
+    of = Path(data).stem
+    initial = "-".join(
+        str(value) for value in (run.architecture, *run.sections(run.size)["encoder"].values(), seed, of)
+    )
+    kept = {"trained": path / "trained", "untrained": runs / f"untrained-{initial}", "raw": runs / f"raw-{of}"}
+    tables = {kind: standard_table(run, kind, data, kept[kind].with_suffix(".json")) for kind in kept}
     for name, result in tables["trained"].items():
-        baselines = {kind: tables[kind][name] for kind in ("untrained", "raw")}
-        row[name] = {"value": result.value, "interval": result.interval}
-        row[name] |= {kind: {"value": one.value, "interval": one.interval} for kind, one in baselines.items()}
-        row[name]["above"] = all(result.interval[0] > one.interval[1] for one in baselines.values())
-    return row
+        row[name] = beside(result, {kind: tables[kind][name] for kind in ("untrained", "raw")})
+    if table.shots:
+        found = finetuned(run, data, table.shots, kept)
+        baselines = {"untrained": found["untrained"], "raw": tables["raw"][f"{table.shots} per class"]}
+        row["fine-tuned"] = beside(found["trained"], baselines)
+    return row | table.more(run, data)
 
 
-def table(run: Run, kind: str, data: str, path: Path) -> dict[str, Result]:
+def beside(result: Result, baselines: Mapping[str, Any]) -> Row:
+    """A figure with its baselines', and whether its interval stands above all of theirs."""
+    row = {"value": result.value, "interval": result.interval}
+    row |= {kind: {"value": one.value, "interval": one.interval} for kind, one in baselines.items()}
+    return row | {"above": all(result.interval[0] > one.interval[1] for one in baselines.values())}
+
+
+def finetuned(run: Run, data: str, shots: int, kept: Mapping[str, Path]) -> dict[str, Result]:
+    """Accuracy after fine-tuning on `shots` labels a class, from the trained and from the initial weights."""
+    found = {}
+    views = "-".join(str(value) for value in run.sections(run.size)["views"].values())  # which differ between recipes
+    for kind, judge in (("trained", finetune), ("untrained", supervised)):
+        path = kept[kind].with_name(f"{kept[kind].name}-finetuned-{views}.json")
+        if not path.exists():
+            split, encoder = run.read(data), run.encoder if kind == "trained" else run.untrained
+            assert split.test is not None
+            result = judge(encoder, split.train, split.test, run.maker(run.size), device=device(), shots=shots)
+            path.write_text(json.dumps(result.as_dict()))
+        found[kind] = restored(json.loads(path.read_text()))
+    return found
+
+
+def standard_table(run: Run, kind: str, data: str, path: Path) -> dict[str, Result]:
     """The standard protocol's results by name, for a run's encoder, for it before training, or for raw pixels."""
     if not path.exists():
         split = run.read(data)
@@ -95,15 +147,24 @@ def table(run: Run, kind: str, data: str, path: Path) -> dict[str, Result]:
         parts = (Labelled(run.embeddings(part, encoder), part.labels) for part in (split.train, split.test))
         path.write_text(json.dumps([result.as_dict() for result in standard(*parts)]))
     found = json.loads(path.read_text())
-    return {row["name"]: Result(**{**row, "interval": tuple(row["interval"])}) for row in found}
+    return {row["name"]: restored(row) for row in found}
 
 
-def validation(folder: Path) -> str:
-    """Fashion-MNIST's training pictures alone, the last of them in the place of the test pictures: a file."""
-    path = folder / "fashion_mnist_validation.npz"
+def restored(row: Row) -> Result:
+    """A result as `Result.as_dict` stored it."""
+    baselines = {name: restored(one) for name, one in row.get("baselines", {}).items()}
+    return Result(**{**row, "interval": tuple(row["interval"]), "baselines": baselines})
+
+
+def validation(folder: Path, data: str) -> str:
+    """The training pictures of `data` alone, the last of them in the place of the test pictures: a file."""
+    path = folder / f"{data.replace('-', '_')}_validation.npz"
     if not path.exists():
-        train = load_data("fashion-mnist").train
+        train = load_data(data).train
         x, y = train.pixels.numpy(), train.labels
+        assert y is not None
+        order = np.random.default_rng(0).permutation(len(x)) if data == "cifar10" else np.arange(len(x))  # it is sorted
+        x, y = x[order], y[order]
         np.savez(path, x_train=x[:-VALIDATION], y_train=y[:-VALIDATION], x_test=x[-VALIDATION:], y_test=y[-VALIDATION:])
     return str(path)
 

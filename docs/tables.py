@@ -22,6 +22,7 @@ COLUMNS = {
     "10 per class": "10 labels a class",
     "100 per class": "100 labels a class",
     "linear probe": "linear",
+    "fine-tuned": "fine-tuned",
 }
 
 
@@ -31,15 +32,15 @@ def methods() -> str:
     for name, cls in discover.methods().items():
         module, text = inspect.getmodule(cls), inspect.getdoc(cls) or ""
         title, about = (inspect.getdoc(module) or "").split("\n")[0].split(": ", 1)
-        arxiv = re.findall(r"arXiv (\d{4}\.\d{5})", text)[0]
+        source = re.findall(r"arXiv \d{4}\.\d{4,5}|doi:10\.[^\s,;)]+|JMLR \d+", text)[0]
         authors = text.split("\n")[0].split(', "')[0]
-        rows.append(f"| `{name}` ({title}) | {about} | {authors}, arXiv {arxiv} |")
+        rows.append(f"| `{name}` ({title}) | {about} | {authors}, {source} |")
     return "\n".join(rows)
 
 
 QUALITY = {
     "joint_embedding": "Joint-embedding methods, and three of them for longer",
-    "masked": "Masked modelling",
+    "predictive": "Methods that predict, reconstruct or generate, and pretext tasks",
 }
 
 
@@ -54,6 +55,7 @@ def quality(name: str) -> str:
     if not path.exists():
         return ""
     found = json.loads(path.read_text())
+    columns = {name: title for name, title in COLUMNS.items() if name in found["rows"][0]}
     groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for row in found["rows"]:
         groups.setdefault((row["method"], row["epochs"]), []).append(row)
@@ -62,19 +64,20 @@ def quality(name: str) -> str:
         f"{found['date']} (`benchmarks/results/{path.name}`). Mean over seeds [lowest and highest end of their 95 % "
         "intervals]; bold where the interval of every seed stands apart from those of raw pixels and of the same "
         "encoder untrained.",
-        "| | seeds | views | minutes | " + " | ".join(COLUMNS.values()) + " |",
-        "|---|---|---|---|" + "---|" * len(COLUMNS),
-        f"| raw pixels | | | | {' | '.join(baseline(found['rows'][:1], name, 'raw') for name in COLUMNS)} |",
+        "| | seeds | views | minutes | " + " | ".join(columns.values()) + " | leads most by |",
+        "|---|---|---|---|" + "---|" * (len(columns) + 1),
+        f"| raw pixels | | | | {' | '.join(baseline(found['rows'][:1], name, 'raw') for name in columns)} | |",
     ]
     for encoder in dict.fromkeys(row["encoder"] for row in found["rows"]):
         rows = [row for row in found["rows"] if row["encoder"] == encoder]
         lines.append(
-            f"| {encoder}, untrained | | | | {' | '.join(baseline(rows, name, 'untrained') for name in COLUMNS)} |"
+            f"| {encoder}, untrained | | | | {' | '.join(baseline(rows, name, 'untrained') for name in columns)} | |"
         )
     for (method, _), rows in groups.items():
         minutes = statistics.mean(row["seconds"] for row in rows) / 60
         facts = f"{len(rows)} | {rows[0]['views'] / 1e6:.1f} M | {minutes:.1f}"
-        lines.append(f"| {method} | {facts} | {' | '.join(cell(rows, name) for name in COLUMNS)} |")
+        cells = " | ".join(cell(rows, name) for name in columns)
+        lines.append(f"| {method} | {facts} | {cells} | {columns[max(columns, key=lambda use: lead(rows, use))]} |")
     return lines[0] + "\n\n" + "\n".join(lines[1:])
 
 
@@ -84,6 +87,13 @@ def cell(rows: list[dict[str, Any]], name: str) -> str:
     mean = f"{100 * statistics.mean(row[name]['value'] for row in rows):.1f}"
     above = all(row[name]["above"] for row in rows)
     return f"{f'**{mean}**' if above else mean} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def lead(rows: list[dict[str, Any]], name: str) -> float:
+    """How far a figure is ahead of its best baseline, the mean over seeds."""
+    return statistics.mean(
+        row[name]["value"] - max(row[name][kind]["value"] for kind in ("untrained", "raw")) for row in rows
+    )
 
 
 def baseline(rows: list[dict[str, Any]], name: str, kind: str) -> str:

@@ -15,6 +15,7 @@ from twinlens.encoders.contract import CausalEncoder
 from twinlens.encoders.vit import vit
 from twinlens.feed import Feed
 from twinlens.method import Method
+from twinlens.views.tasks import TASKS
 
 SIZE = 8
 
@@ -47,7 +48,7 @@ class Shaken(Maker):
         return raw[0].permute(0, 3, 1, 2).float() / 64 - 2
 
 
-def feed(method: type[Method], *, samples: int = 24, batch: int = 12, micro_batches: int = 1) -> Feed:
+def feed(method: Method | type[Method], *, samples: int = 24, batch: int = 12, micro_batches: int = 1) -> Feed:
     return Feed(
         Noise(samples),
         Shaken(),
@@ -64,14 +65,19 @@ def small_settings(target: Any) -> dict[str, Any]:
     return {name: min(value, 16) for name, value in discover.settings(target).items() if type(value) is int}
 
 
-def build(cls: type[Method], seed: int = 0, samples: int = 24) -> Method:
+def variants(cls: type[Method]) -> list[dict[str, Any]]:
+    """The settings that make a method another one: each task of one that has them; else none."""
+    return [{"task": name} for name in TASKS] if "task" in discover.settings(cls) else [{}]
+
+
+def build(cls: type[Method], seed: int = 0, samples: int = 24, **settings: Any) -> Method:
     """A method at toy size over an encoder without batch statistics, the same for the same seed."""
     torch.manual_seed(seed)
     counted = {"samples": samples} if discover.counts_samples(cls) else {}
     encoders = [p for p in inspect.signature(cls.__init__).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD][1:]
     causal = discover.encoder_kind(cls) is CausalEncoder
     towers = (vit(3, SIZE, patch=2, width=16, depth=1, heads=2, causal=causal) for _ in encoders)
-    return cls(*towers, **small_settings(cls) | counted)
+    return cls(*towers, **small_settings(cls) | counted | settings)
 
 
 def still_norms(module: nn.Module) -> None:

@@ -20,7 +20,7 @@ RANKS = {
             ("discover", "train", "checkpoint", "monitor", "evaluate", "report", "control", "search"),
             ("build", "folder", "watch"),
             ("run",),
-            ("fit", "recipes", "transfer"),
+            ("fit", "recipes", "transfer", "generation"),
             ("comparison",),
             ("cli",),
             ("__init__", "__main__"),

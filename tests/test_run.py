@@ -16,9 +16,11 @@ from torch import nn
 import twinlens as tl
 from twinlens import checkpoint, discover
 from twinlens.checkpoint import read
+from twinlens.encoders.contract import CausalEncoder, TokenEncoder
 from twinlens.encoders.foreign import named
 from twinlens.errors import InputError, NotLearning
 from twinlens.evaluate.protocol import Protocol
+from twinlens.fit import plan
 from twinlens.train import Training
 
 SMALL = {"epochs": 1, "batch": 128, "hidden": 32, "dim": 16, "width": 16}
@@ -54,6 +56,72 @@ def test_training_changed_the_encoder_and_its_start_was_kept(run: tl.Run) -> Non
     assert not torch.equal(trained["layers.0.0.weight"], untrained["layers.0.0.weight"])
     fresh = run.new_encoder(1, 8).state_dict()
     assert all(torch.equal(fresh[name], untrained[name]) for name in fresh)
+
+
+def test_the_whole_method_comes_back_with_the_weights_it_ended_with(run: tl.Run, tmp_path: Path) -> None:
+    for one in (run, tl.load(run.folder)):
+        assert type(one.model) is discover.method("simclr") and not any(part.training for part in one.model.modules())
+        ended = checkpoint.read(run.folder / "checkpoints" / "000000010.safetensors")[0]
+        state = one.model.state_dict()
+        assert {f"method.{name}" for name in state} == {name for name in ended if name.startswith("method.")}
+        assert all(torch.equal(tensor.cpu(), ended[f"method.{name}"]) for name, tensor in state.items())
+        inside, trained = one.model.encoder.state_dict(), one.encoder.state_dict()
+        assert inside.keys() == trained.keys() and all(torch.equal(inside[name], trained[name]) for name in inside)
+        assert one.model.encoder is not one.encoder
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "run.json").write_bytes((run.folder / "run.json").read_bytes())
+    with pytest.raises(InputError, match="r holds no checkpoint: continue it with --resume, or train it again"):
+        _ = tl.load(tmp_path / "r").model
+
+
+def test_the_method_of_a_module_comes_back_too_and_what_counts_samples(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 12))
+    settings = {"epochs": 1, "batch": 27, "hidden": 16, "dim": 8}
+    run = tl.pretrain(pictures, encoder=module, out=tmp_path / "r", **settings)
+    trained, untrained, inside = (one.state_dict() for one in (run.encoder, run.untrained, run.model.encoder))
+    assert torch.equal(trained["module.1.weight"], inside["module.1.weight"])
+    assert torch.equal(trained["module.1.weight"], module[1].weight)  # it was trained in place, and stays so
+    assert not torch.equal(trained["module.1.weight"], untrained["module.1.weight"])
+    counted = tl.pretrain(pictures, "deepclusterv2", out=tmp_path / "d", prototypes=8, width=16, **settings)
+    inside, trained = counted.model.encoder.state_dict(), counted.encoder.state_dict()
+    assert all(torch.equal(inside[name], trained[name]) for name in trained)
+
+
+CAUSAL = [name for name, cls in discover.methods().items() if discover.encoder_kind(cls) is CausalEncoder]
+
+
+@pytest.mark.skipif(not CAUSAL, reason="no method predicts the next token")
+def test_a_method_that_predicts_the_next_token_has_an_encoder_that_does_not_see_it(tmp_path: Path) -> None:
+    small = {"patch": 2, "width": 16, "depth": 1, "heads": 2}
+    for name in CAUSAL:
+        planned = plan("digits", name, encoder=None)
+        assert planned.architecture == "vit" and planned.sections(8)["encoder"]["causal"] is True
+        assert plan("digits", name, encoder="vit", causal=True).settings == {"causal": True}
+        seeing = plan("digits", name, encoder=None, causal=False, **small)
+        assert plan("digits", name, encoder=None, recipe=seeing).settings == seeing.settings  # as it was set
+        with pytest.raises(InputError, match=f"{name} predicts what its encoder has not seen yet: set --causal true"):
+            seeing.new_method(seeing.new_encoder(1, 8), 8, 100)
+        for encoder in ("small", "resnet18"):
+            other = plan("digits", name, encoder=encoder)
+            with pytest.raises(InputError, match=f"{name} needs an encoder that gives tokens: vit instead of"):
+                other.new_method(other.new_encoder(1, 8), 8, 100)
+    pictures = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
+    with pytest.raises(InputError, match="set --causal true"):
+        tl.pretrain(pictures, CAUSAL[0], out=tmp_path / "r", epochs=1, batch=27, causal=False, **small)
+    assert not (tmp_path / "r").exists()
+    done = tl.pretrain(pictures, CAUSAL[0], out=tmp_path / "r", epochs=1, batch=27, **small)
+    assert done.encoder.causal and done.facts["encoder"]["causal"] is True
+    assert tl.load(done.folder).encoder.causal and tl.load(done.folder).model.encoder.causal
+
+
+def test_other_methods_have_encoders_that_see_everything_unless_told_otherwise() -> None:
+    for name, cls in discover.methods().items():
+        if discover.encoder_kind(cls) is TokenEncoder:
+            assert plan("digits", name, encoder=None).sections(8)["encoder"]["causal"] is False
+            assert plan("digits", name, encoder=None, causal=True).sections(8)["encoder"]["causal"] is True
+        elif name not in CAUSAL:
+            assert "causal" not in plan("digits", name, encoder=None).settings
 
 
 def test_evaluation_stands_beside_its_baselines(run: tl.Run) -> None:

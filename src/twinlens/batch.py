@@ -42,9 +42,10 @@ class Views:
 class Batch(NamedTuple):
     """The views of N samples, as `Method.encode` sees them.
 
-    `views` holds `Views.large + Views.small` entries whose first axis is the sample. `index` (N,) is each sample's
-    place in its source, `key` (N,) its counted randomness for this epoch (see `random`), for draws that are a method's
-    own. `target` (N, ...), if the views carry an answer (a label, a rotation), is that answer.
+    `views` holds `Views.large + Views.small` entries whose first axis is the sample, or those that a task shows of
+    them. `index` (N,) is each sample's place in its source, `key` (N,) its counted randomness for this epoch (see
+    `random`), for draws that are a method's own. `target` (N, ...), if the views carry an answer (a label, a rotation),
+    is that answer.
     """
 
     views: tuple[Tensor, ...]

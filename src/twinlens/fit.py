@@ -33,6 +33,7 @@ from twinlens.report import stored
 from twinlens.run import CHOSEN, Data, Run, load
 from twinlens.train import Training, train
 from twinlens.update.optimizers import optimizer as build_optimizer
+from twinlens.views.tasks import shown
 from twinlens.watch import BANK, Watch
 
 HELD = 1000  # samples held out for watching
@@ -194,11 +195,12 @@ def _loop(
     total = training.steps(len(learn))
     if start == total:
         return
-    looked_at = moments(total, total * training.batch * (views.large + views.small)) if len(setup.held) > 1 else ()
+    views_per_step = training.batch * shown(views)
+    looked_at = moments(total, total * views_per_step) if len(setup.held) > 1 else ()
     watch = _watch(run, setup, encoder, views, device) if fabric.is_global_zero and looked_at else None
     journal = Journal(
         run.folder / "metrics.jsonl", title=f"{run.method} on {setup.facts['name']}", total=total, start=start,
-        views_per_step=training.batch * (views.large + views.small), silent=not fabric.is_global_zero,
+        views_per_step=views_per_step, silent=not fabric.is_global_zero,
     )  # fmt: skip
     saved = time.monotonic()
     with journal:
@@ -228,7 +230,7 @@ def _report(run: Run, setup: Setup, encoder: nn.Module, method: Method, device: 
     embeddings, untrained = (embed(one, setup.held, setup.maker, device=device) for one in (encoder, run.untrained))
     stored.collect(
         run.folder, learn=setup.learn, held=setup.held, maker=setup.maker, views=run.training.views(method.views),
-        embeddings=embeddings, untrained=untrained, seed=run.training.seed,
+        method=method, embeddings=embeddings, untrained=untrained, seed=run.training.seed, device=device,
     )  # fmt: skip
     stored.render(run.folder, run.metrics, run.verdict)
 

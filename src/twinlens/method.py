@@ -16,8 +16,8 @@ class Method(nn.Module, ABC):
     ones, whose defaults are the paper's. An encoder is any module with `dim`, the width D of what it gives.
     """
 
-    views: ClassVar[Views] = Views()
-    """Step 1, create pairs: what the method asks of the data."""
+    views: Views = Views()
+    """Step 1, create pairs: what the method asks of the data; an instance may ask for something else than its class."""
 
     coupled: ClassVar[bool] = True
     """Whether `compare` relates samples to one another. If not, it is the mean of a loss for each sample, nothing is

@@ -5,6 +5,7 @@ With `fit`, which trains it, the only file that composes stages.
 
 import json
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -140,15 +141,14 @@ class Run:
         """The whole method at the last checkpoint, its heads around its encoder, in evaluation mode."""
         newest = checkpoint.newest(self.folder / "checkpoints")
         if newest is None:
-            raise InputError(
-                f"{self.folder} holds no checkpoint: train it again, with --resume if it was not finished."
-            )
+            raise InputError(f"{self.folder} holds no checkpoint: continue it with --resume, or train it again.")
         method = self.new_method(self._new_encoder(), self.size, int(self.facts["data"]["samples"]))
         checkpoint.restore(newest, method)
         return method.to(distributed.device()).eval()
 
     def _new_encoder(self) -> nn.Module:
-        return self.new_encoder(self.facts["data"]["channels"], self.size)
+        encoder = self.new_encoder(self.facts["data"]["channels"], self.size)
+        return encoder if self.module is None else deepcopy(encoder)  # trained and untrained, side by side
 
     def _weights(self, name: str) -> nn.Module:
         path = self.folder / name

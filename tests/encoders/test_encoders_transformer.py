@@ -12,8 +12,8 @@ def slow_norm(x, layer):
     return centred / math.sqrt(float((centred**2).mean()) + 1e-6) * layer.weight + layer.bias
 
 
-def slow_attention(tokens, layer):
-    """One sample (T, D), one head and one query at a time."""
+def slow_attention(tokens, layer, sees=lambda i, j: True):
+    """One sample (T, D), one head and one query at a time, of which each sees what it `sees`."""
     t, d = tokens.shape
     width = d // layer.heads
     projected = torch.stack([layer.qkv.weight @ x + layer.qkv.bias for x in tokens])  # (T, 3 D)
@@ -21,7 +21,8 @@ def slow_attention(tokens, layer):
     for head in range(layer.heads):
         q, k, v = (projected[:, i * d + head * width : i * d + (head + 1) * width] for i in range(3))
         for i in range(t):
-            weights = torch.tensor([math.exp(float(q[i] @ k[j]) / math.sqrt(width)) for j in range(t)])
+            weights = [math.exp(float(q[i] @ k[j]) / math.sqrt(width)) if sees(i, j) else 0.0 for j in range(t)]
+            weights = torch.tensor(weights, dtype=tokens.dtype)
             total = sum(weights[j] * v[j] for j in range(t)) / weights.sum()
             mixed[i, head * width : (head + 1) * width] = total
     return torch.stack([layer.project.weight @ x + layer.project.bias for x in mixed])
@@ -59,6 +60,40 @@ def test_it_equals_a_slow_transformer(model):
     finally:
         torch.set_default_dtype(torch.float32)
     torch.testing.assert_close(model(tokens), torch.stack(expected))
+
+
+@torch.no_grad()
+def test_attention_to_some_equals_slow_attention_to_them(model):
+    layer = model.blocks[0].attend
+    tokens = torch.randn(3, 6, 12, dtype=torch.float64)
+    torch.manual_seed(4)
+    sees = (torch.rand(3, 6, 6) < 0.4) | torch.eye(6, dtype=torch.bool)
+    expected = [slow_attention(x, layer, lambda i, j, one=one: one[i, j]) for x, one in zip(tokens, sees, strict=True)]
+    torch.testing.assert_close(layer(tokens, sees[:, None]), torch.stack(expected))
+    assert not torch.allclose(layer(tokens, sees[:, None]), layer(tokens))
+
+
+@torch.no_grad()
+def test_causal_attention_is_attention_to_itself_and_those_before(model):
+    layer = model.blocks[0].attend
+    tokens = torch.randn(2, 6, 12, dtype=torch.float64)
+    expected = torch.stack([slow_attention(x, layer, lambda i, j: j <= i) for x in tokens])
+    torch.testing.assert_close(layer(tokens, True), expected)
+    explicit = torch.ones(6, 6, dtype=torch.bool).tril().expand(2, 1, 6, 6)
+    torch.testing.assert_close(layer(tokens, explicit), expected)
+    torch.testing.assert_close(model(tokens, True), model(tokens, explicit))
+    torch.testing.assert_close(model.layers(tokens, True), model.layers(tokens, explicit))
+    for every in (None, False):
+        assert torch.equal(model(tokens, every), model(tokens))
+    assert not torch.allclose(model(tokens), model(tokens, True))
+
+
+@torch.no_grad()
+def test_layers_are_what_each_block_gives(model):
+    tokens = torch.randn(2, 6, 12, dtype=torch.float64)
+    first = model.blocks[0](tokens)
+    assert torch.equal(model.layers(tokens), torch.stack((first, model.blocks[1](first))))
+    assert torch.equal(model.norm(model.layers(tokens)[-1]), model(tokens))
 
 
 @torch.no_grad()
@@ -118,12 +153,47 @@ def test_positions_known_by_hand():
     torch.testing.assert_close(sincos((2, 2), 4), torch.tensor(expected))
 
 
+@pytest.mark.parametrize("dim", [2, 6, 16])
+def test_positions_in_a_sequence_equal_a_slow_loop(dim):
+    slow = torch.zeros(7, dim)
+    for place in range(7):
+        for i in range(dim // 2):
+            angle = place / 10000 ** (2 * i / dim)
+            slow[place, 2 * i], slow[place, 2 * i + 1] = math.sin(angle), math.cos(angle)
+    torch.testing.assert_close(sincos((7,), dim), slow)
+
+
+@pytest.mark.parametrize(("dim", "widths"), [(6, (2, 2, 2)), (16, (6, 6, 4)), (18, (6, 6, 6)), (20, (8, 6, 6))])
+def test_positions_in_a_clip_equal_a_slow_loop(dim, widths):
+    f, h, w = 2, 3, 4
+    slow = torch.zeros(f * h * w, dim)
+    for frame in range(f):
+        for row in range(h):
+            for column in range(w):
+                start = 0
+                for width, place in zip(widths, (frame, row, column), strict=True):
+                    for i in range(width // 2):
+                        angle = place / 10000 ** (2 * i / width)
+                        slow[frame * h * w + row * w + column, start + 2 * i] = math.sin(angle)
+                        slow[frame * h * w + row * w + column, start + 2 * i + 1] = math.cos(angle)
+                    start += width
+    torch.testing.assert_close(sincos((f, h, w), dim), slow)
+    assert len(sincos((f, h, w), dim).unique(dim=0)) == f * h * w
+
+
 def test_likeness_of_positions_depends_on_their_offset_alone():
     places = sincos((6, 6), 32).view(6, 6, 32)
     likeness = (places[:4, :4] * places[2:, 1:5]).sum(-1)
     torch.testing.assert_close(likeness, likeness[:1, :1].expand(4, 4))
 
 
-def test_positions_need_a_multiple_of_four():
-    with pytest.raises(InputError, match="multiple of 4, not 6"):
-        sincos((2, 2), 6)
+@pytest.mark.parametrize(
+    ("grid", "dim", "needed"),
+    [
+        ((2, 2), 6, "a multiple of 4"), ((3,), 5, "a multiple of 2"), ((2, 2, 2), 7, "a multiple of 2"),
+        ((2, 2, 2), 4, "6 or more"), ((3,), 0, "2 or more"),
+    ],
+)  # fmt: skip
+def test_positions_need_width(grid, dim, needed):
+    with pytest.raises(InputError, match=f"a grid of {len(grid)} axes need a width that is {needed}, not {dim}"):
+        sincos(grid, dim)

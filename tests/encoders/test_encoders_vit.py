@@ -162,3 +162,9 @@ def test_tokens_side_by_side_need_views_of_one_size():
     encoder = vit(3, 8, patch=2, width=12, depth=1, heads=3, pool=False)
     with pytest.raises(InputError, match=r"4 patches cannot be embedded as 16 side by side: .*--small_views 0"):
         encoder(torch.zeros(2, 3, 4, 4))
+
+
+@pytest.mark.parametrize("size", [(5, 4), (4, 7), (1, 1)])
+def test_a_patch_must_divide_every_view(encoder, size):
+    with pytest.raises(InputError, match=f"a patch of 2 pixels does not divide a view of {size[0]} x {size[1]}: "):
+        encoder(torch.zeros(2, 3, *size, dtype=torch.float64))

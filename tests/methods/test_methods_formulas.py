@@ -109,7 +109,7 @@ def test_mae_loss_is_the_mean_over_hidden_pixels(normalise: bool) -> None:
         for place, t in enumerate(hide[n].tolist())
         for p in range(12)
     ]
-    assert float(method.compare(*method.encode(batch))) == pytest.approx(sum(by_loop) / (3 * 12 * 12))
+    assert method.compare(*method.encode(batch)).item() == pytest.approx(sum(by_loop) / (3 * 12 * 12))
 
 
 def test_simclr_sees_both_views_in_one_forward() -> None:

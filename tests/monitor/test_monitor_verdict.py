@@ -14,6 +14,9 @@ HEALTHY: Row = {
 }  # fmt: skip
 
 
+GENERATES: Row = {"discriminator": 0.85, "modes": 90.0, "of_modes": 100.0}
+
+
 def rows(progress: float = 1.0, loss: float = 3.0, first: Row | None = None, **now: float) -> list[Row]:
     """A run's first look, its first row of training, and its last look, healthy but for what is said."""
     return [
@@ -130,3 +133,48 @@ def test_a_method_without_pairs_is_judged_by_the_rest() -> None:
 
 def test_collapses_are_named_so() -> None:
     assert all("collapse" in name for name in COLLAPSED)
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        ({}, "learning"),
+        ({"modes": 9.9}, "cluster collapse"),
+        ({"modes": 10.1}, "learning"),
+        ({"modes": 1.9}, "complete collapse"),
+        ({"modes": 2.1}, "cluster collapse"),
+        ({"modes": 1.9, "of_modes": 15.0}, "learning"),  # of fifteen kinds
+        ({"discriminator": 0.995}, "stalled"),
+        ({"discriminator": 0.985}, "learning"),
+        ({"discriminator": 1.0, "modes": 1.0}, "complete collapse"),  # what it wins against is the gravest
+        ({"discriminator": 0.9, "loss": 50.0}, "learning"),  # one's loss is the other's gain
+        ({"discriminator": 0.9, "moved": 20.0}, "diverged"),
+    ],
+)
+def test_a_generator_is_judged_by_what_it_draws_and_whom_it_deceives(now: Row, expected: str) -> None:
+    assert word(**GENERATES | now) == expected
+
+
+def test_a_generator_has_time_to_start() -> None:
+    for now in ({"modes": 1.0}, {"discriminator": 1.0}):
+        assert word(0.3, **GENERATES | now) == "learning"
+        assert word(0.4, **GENERATES | now) != "learning"
+
+
+@pytest.mark.parametrize(("before", "expected"), [(0.9, "learning"), (0.995, "stalled")])
+def test_a_discriminator_has_won_when_it_wins_twice(before: float, expected: str) -> None:
+    course = rows(**GENERATES | {"discriminator": 1.0})
+    course.insert(2, {**course[2], "step": 50, "progress": 0.5, "discriminator": before})
+    found = verdict(course)
+    assert found is not None and found.word == expected
+
+
+def test_what_draws_too_little_is_said_with_its_remedy() -> None:
+    found = verdict(rows(**GENERATES | {"modes": 4.6, "of_modes": 104.0}))
+    assert found is not None and found.cause == "it draws 4.6 of 104 kinds of samples."
+    assert "--discriminator_rate" in found.remedy
+    course = rows(modes=4.6, of_modes=104.0)  # without a discriminator
+    found = verdict(course)
+    assert found is not None and found.word == "cluster collapse" and "--beta" in found.remedy
+    found = verdict(rows(**GENERATES | {"discriminator": 1.0}))
+    assert found is not None and "100.0% of the pairs" in found.cause and "--discriminator_rate 0.3" in found.remedy

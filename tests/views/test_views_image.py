@@ -11,7 +11,7 @@ from scipy import stats
 from twinlens.batch import Views
 from twinlens.errors import InputError
 from twinlens.random import keys
-from twinlens.views.image import ImageViews, Recipe, draw
+from twinlens.views.image import ImageViews, Recipe, draw, travel
 
 STRENGTHS = ["strong", "weak", "asymmetric"]
 
@@ -145,6 +145,66 @@ def test_the_strengths_are_those_of_the_papers():
 @pytest.mark.parametrize(("size", "small"), [(224, 96), (32, 16), (96, 48), (28, 16)])
 def test_small_views_are_three_sevenths_in_whole_patches(size, small):
     assert ImageViews(size=size).recipes(Views(0, 1))[0].size == small
+
+
+def places(box):
+    """Where boxes lie, as a share of the room they have along each axis."""
+    return box[:, :2] / (1 - box[:, 2:])
+
+
+def test_a_camera_moves_evenly_from_box_to_box():
+    _, key = batch(500)
+    changes = travel(key, torch.ones(500), 0.5, 5)
+    boxes = torch.stack([each.box for each in changes])  # (5, 500, 4)
+    torch.testing.assert_close(boxes.diff(dim=0), (boxes[4] - boxes[0]).expand(4, -1, -1) / 4, atol=1e-6, rtol=0)
+    for box in (boxes[0], boxes[4]):
+        area = box[:, 2] * box[:, 3]
+        assert 0.25 <= area.min() < 0.27 and 0.48 < area.max() <= 0.5 + 1e-6
+        assert (box >= 0).all() and (box[:, :2] + box[:, 2:] <= 1 + 1e-6).all()
+        assert all(stats.kstest(place.numpy(), "uniform").pvalue > 1e-3 for place in places(box).T)
+    moved = (places(boxes[4]) - places(boxes[0])).abs()
+    assert 0.25 - 1e-5 <= moved.min() < 0.26 and 0.74 < moved.max() <= 0.75 + 1e-5
+    area = (boxes[:, :, 2] * boxes[:, :, 3]).numpy()
+    assert abs(np.corrcoef(area[0], area[4])[0, 1]) < 0.15
+    for drawn in (area[0], area[4], boxes[0, :, 0] / (1 - boxes[0, :, 2])):  # flips are drawn apart from boxes
+        assert abs(np.corrcoef(changes[0].flip, drawn)[0, 1]) < 0.15
+    assert all(torch.equal(each.flip, changes[0].flip) for each in changes) and frequent(changes[0].flip, 0.5)
+    assert all(torch.equal(each.colour, torch.tensor([1.0, 1, 1, 0]).expand(500, -1)) for each in changes)
+    assert all(each.kernel is None and each.solarize is None for each in changes)
+
+
+def test_one_moment_is_the_start_and_wide_pictures_stand_still():
+    _, key = batch(4)
+    (only,) = travel(key, torch.ones(4), 0.5, 1)
+    assert torch.equal(only.box, travel(key, torch.ones(4), 0.5, 3)[0].box)
+    wide = travel(key, torch.full((4,), 9.0), 0.5, 3)
+    assert torch.equal(wide[0].box, wide[2].box)
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_what_a_moving_camera_sees_is_moved_and_not_recoloured(strength):
+    ramp = torch.arange(0, 256, 4)[:, None] / 2 + torch.arange(0, 256, 4) / 2  # of 0 ... 252, from corner to corner
+    pixels = ramp[None, :, :, None].expand(40, -1, -1, 3).contiguous().byte()
+    key = batch(40)[1]
+    views = ImageViews(size=16, flip=0).create((pixels, torch.ones(40)), key, Views(4, 1, strength, moving=True))
+    assert [view.shape[-1] for view in views] == [16, 16, 16, 16, 16]
+    level = torch.stack([view.mean((1, 2, 3)) for view in views[:4]])
+    torch.testing.assert_close(level.diff(dim=0), (level[3] - level[0]).expand(3, -1) / 3, atol=0.03, rtol=0)
+    grey = torch.stack(views[:4])
+    assert torch.equal(grey[:, :, 0], grey[:, :, 1])
+    assert (level[3] - level[0]).abs().median() > 0.1
+    mirrored = ImageViews(size=16, flip=1).create((pixels, torch.ones(40)), key, Views(4, 0, strength, moving=True))
+    for view, mirror in zip(views, mirrored):
+        torch.testing.assert_close(view.flip(3), mirror, atol=1e-4, rtol=0)
+
+
+def test_a_moving_view_is_the_same_to_the_bit_whatever_the_batch():
+    (pixels, aspect), key = batch(24)
+    asked = Views(5, 1, "weak", moving=True)
+    whole = ImageViews().create((pixels, aspect), key, asked)
+    for part in torch.arange(24).split(7):
+        views = ImageViews().create((pixels[part], aspect[part]), key[part], asked)
+        assert all(torch.equal(view[part], piece) for view, piece in zip(whole, views))
 
 
 def test_byol_jitters_saturation_half_as_far():

@@ -16,6 +16,7 @@ Self-supervised representation learning: unlabelled data into an encoder, and ho
   twinlens evaluate RUN LABELLED_DATA     kNN, linear and few-label probes, with baselines beside them
   twinlens finetune RUN LABELLED_DATA     trained on labels, from the pretrained and from the initial weights
   twinlens dense RUN LABELLED_DATA        segmentation and detection by light heads, on scenes of the data's pictures
+  twinlens generate RUN [--data DATA]     samples that a method draws, as a picture, and how far they are from real ones
   twinlens audit RUN DATA GROUPS          accuracy by group, the worst one, and whether the group can be read
   twinlens compare METHOD... DATA         several methods at equal compute, ranked with labels and without
   twinlens embed RUN DATA --out FILE      embeddings of every sample, as Parquet

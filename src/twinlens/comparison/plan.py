@@ -9,6 +9,7 @@ from twinlens.comparison import trial
 from twinlens.errors import InputError
 from twinlens.fit import Setup, plan, prepare
 from twinlens.run import Data, Run
+from twinlens.views.tasks import shown
 
 PASSES, LEAST = 10, 200_000  # with fewer views, methods that start slowly have hardly begun
 
@@ -95,8 +96,7 @@ def candidates(request: Request, data: Data, name: str) -> list[Candidate]:
             method = run.new_method(run.new_encoder(setup.channels, setup.size), setup.size, len(setup.learn))
         except InputError as error:
             raise InputError(f"{run.method} cannot take part: {error}") from error
-        views = run.training.views(method.views)
-        found.append(Candidate(run, setup, run.method in covered, views.large + views.small))
+        found.append(Candidate(run, setup, run.method in covered, shown(run.training.views(method.views))))
     return found
 
 

@@ -39,8 +39,8 @@ class TokenEncoder(Protocol):
     ) -> Tensor:  # fmt: skip
         """(N, *shape) -> (N, T, D'); with `keep` (N, K), only those tokens are computed: (N, K, D').
 
-        Where `among` (N, K) bool does not hold, a token only fills a row up: no other sees it. Where `mask` (N, T) bool
-        holds, `mask_token` (D') takes the place of what is seen; the position stays.
+        Where `among` (N, K) bool does not hold, a token only fills a row up: no other sees it. Where `mask` (N, K) bool
+        holds, `mask_token` (D') takes the place of what is seen; the position stays. Without `keep`, K is T.
         """
 
     def layers(self, view: Tensor) -> Tensor:

@@ -37,11 +37,11 @@ class Windows:
     def __init__(self, channels: int, length: int, window: int) -> None:
         self.window, self.patch_dim = window, channels * window
         self.shape: tuple[int, ...] = (channels, length)
-        self.grid: tuple[int, ...] = (length // window,)
+        self.grid: tuple[int, ...] = (_windows(length, window),)
 
     def grid_of(self, view: Tensor) -> tuple[int, ...]:
-        """How many windows there are."""
-        return (view.shape[2] // self.window,)
+        """How many windows there are; InputError where they are not whole."""
+        return (_windows(view.shape[2], self.window),)
 
     def patchify(self, view: Tensor) -> Tensor:
         """(N, C, L) -> (N, T, P), in each window moment by moment its channels."""
@@ -54,6 +54,12 @@ class Windows:
         return view
 
 
+def _windows(length: int, window: int) -> int:
+    if window < 1 or length < 1 or length % window:
+        raise InputError(f"a window of {window} does not divide a view of {length} moments: choose a divisor.")
+    return length // window
+
+
 def words(
     vocabulary: int, length: int, *,
     width: int = 256, depth: int = 4, heads: int = 4, pool: bool = True,
@@ -64,7 +70,7 @@ def words(
     Args:
         vocabulary: How many words there are.
         length: T, the words of a view.
-        width: Features of a token, a multiple of 4 and of `heads` (BERT-Mini: Turc et al. 2019, arXiv 1908.08962).
+        width: Features of a token, a multiple of 2 and of `heads` (BERT-Mini: Turc et al. 2019, arXiv 1908.08962).
         depth: Number of blocks (there too).
         heads: Attention heads of a block (there too).
         pool: Embed a view as the mean of its tokens; if not, as all of them side by side.
@@ -86,12 +92,10 @@ def waves(
         channels: C, the channels of a view.
         length: L, the moments of a view.
         window: Moments under a token, a divisor of `length`; 16, a guess.
-        width: Features of a token, a multiple of 4 and of `heads`; as in `vit`.
+        width: Features of a token, a multiple of 2 and of `heads`; as in `vit`.
         depth: Number of blocks; 4, a guess.
         heads: Attention heads of a block; as in `vit`.
         pool: Embed a view as the mean of its tokens; if not, as all of them side by side.
         causal: Let a window see those before it alone.
     """
-    if window < 1 or length % window:
-        raise InputError(f"a window of {window} does not divide a view of {length} moments: choose a divisor.")
     return Tokens(Windows(channels, length, window), width=width, depth=depth, heads=heads, pool=pool, causal=causal)

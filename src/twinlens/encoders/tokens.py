@@ -22,7 +22,7 @@ class Cut(Protocol):
     vocabulary: int | None
 
     def grid_of(self, view: Tensor) -> tuple[int, ...]:
-        """The grid of views that may have another size than `shape`."""
+        """The grid of views that may have another size than `shape`; InputError where they cannot be cut."""
 
     def patchify(self, view: Tensor) -> Tensor:
         """(N, ...) -> (N, T, P), tokens in the order of the grid read row by row."""
@@ -65,8 +65,8 @@ class Tokens(nn.Module):
     ) -> Tensor:  # fmt: skip
         """(N, ...) -> (N, T, D), or (N, K, D) of the tokens `keep` (N, K) int64 alone: nothing else is computed.
 
-        Where `among` (N, K) bool does not hold, a token fills a row up, and no other sees it. Where `mask` (N, T) bool
-        holds, `mask_token` (D) takes the place of what is embedded; the position stays.
+        Where `among` (N, K) bool does not hold, a token fills a row up, and no other sees it. Where `mask` (N, K) bool
+        holds, `mask_token` (D) takes the place of what is embedded; the position stays. Without `keep`, K is T.
         """
         out: Tensor = self.body(self._embedded(view, keep, mask, mask_token), self._attend(keep, among))
         return out
@@ -89,7 +89,7 @@ class Tokens(nn.Module):
         return self.pooled(self.tokens(view))
 
     def _embedded(self, view: Tensor, keep: Tensor | None, mask: Tensor | None, mask_token: Tensor | None) -> Tensor:
-        patches, positions = self.patchify(view), self._place(view)  # (N, T, P), (T, D)
+        positions, patches = self._place(view), self.patchify(view)  # (T, D), (N, T, P)
         if keep is not None:
             patches, positions = patches.gather(1, keep[..., None].expand(-1, -1, patches.shape[2])), positions[keep]
         embedded = self.embed(patches[..., 0] if self.vocabulary else patches)
@@ -101,7 +101,9 @@ class Tokens(nn.Module):
     def _attend(self, keep: Tensor | None, among: Tensor | None) -> Tensor | bool | None:
         """Which tokens see which: (N, 1, K, K) bool, or True where each sees those before it, or None where all."""
         if keep is None:
-            return True if self.causal else None
+            if among is None:
+                return self.causal or None
+            keep = torch.arange(among.shape[1], device=among.device)[None]
         before = keep[:, None, :, None] >= keep[:, None, None, :] if self.causal else None
         if among is None:
             return before

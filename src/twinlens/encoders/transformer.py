@@ -109,8 +109,10 @@ def sincos(grid: Sequence[int], dim: int) -> Tensor:
     In two dimensions as in He et al. 2022, appendix A.1; where `dim` does not split evenly, the first parts are wider.
     """
     axes = len(grid)
-    if dim % 2 or dim < 2 * axes or (axes == 2 and dim % 4):
-        raise InputError(f"positions on a grid need a width that is a multiple of {4 if axes == 2 else 2}, not {dim}.")
+    of = 4 if axes == 2 else 2
+    if dim % of or dim < 2 * axes:
+        needed = f"a multiple of {of}" if dim % of else f"{2 * axes} or more"
+        raise InputError(f"positions on a grid of {axes} axes need a width that is {needed}, not {dim}.")
     pairs = [(dim // 2 + axes - 1 - axis) // axes for axis in range(axes)]  # dim / 2 in all
     places = torch.cartesian_prod(*(torch.arange(length) for length in grid)).reshape(-1, axes)  # (T, axes)
     parts = [_angles(length, 2 * width) for length, width in zip(grid, pairs, strict=True)]

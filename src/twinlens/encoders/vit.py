@@ -17,8 +17,14 @@ class Patches:
         self.grid: tuple[int, ...] = (size // patch, size // patch)
 
     def grid_of(self, view: Tensor) -> tuple[int, ...]:
-        """Rows and columns of the patches of a view."""
-        return view.shape[2] // self.patch, view.shape[3] // self.patch
+        """Rows and columns of the patches of a view; InputError where they are not whole."""
+        h, w = view.shape[2:]
+        if h % self.patch or w % self.patch:
+            raise InputError(
+                f"a patch of {self.patch} pixels does not divide a view of {h} x {w}: choose --patch, --size or "
+                f"--small_size so that it does."
+            )
+        return h // self.patch, w // self.patch
 
     def patchify(self, view: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, T, P): patches row by row, and in each its rows, its columns, its channels."""

@@ -1,5 +1,6 @@
 """A frozen encoder -> numbers, each with its interval and, beside it, its baselines."""
 
+from twinlens.evaluate.amount import Amount
 from twinlens.evaluate.audit import Audit, audit
 from twinlens.evaluate.cluster import cluster
 from twinlens.evaluate.dense import RawPatches
@@ -13,8 +14,10 @@ from twinlens.evaluate.protocol import standard
 from twinlens.evaluate.result import Labelled, Result, bootstrap
 from twinlens.evaluate.retrieval import retrieval
 from twinlens.evaluate.segmentation import segmentation
+from twinlens.evaluate.two_sample import kid
 
 __all__ = [
+    "Amount",
     "Audit",
     "FineTuning",
     "Labelled",
@@ -26,6 +29,7 @@ __all__ = [
     "detection",
     "few_label",
     "finetune",
+    "kid",
     "knn",
     "linear_probe",
     "ood",

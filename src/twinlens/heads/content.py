@@ -23,13 +23,20 @@ class Content(nn.Module):
     values each, predicted as they are or, with `levels`, by the probability of the level of each: [-2, 2], which views
     fill, in so many equal parts. With `normalise` each patch counts at mean 0 and variance 1, the better target for
     encoders (He et al. 2022, arXiv 2111.06377, section 4.1, "reconstruction target"); levels are never normalised.
+    Values count by their squared error or, with `absolute`, by their absolute one.
     """
 
-    def __init__(self, encoder: Cut, width: int, *, levels: int = 0, normalise: bool = False) -> None:
+    def __init__(
+        self, encoder: Cut, width: int, *, levels: int = 0, normalise: bool = False, absolute: bool = False
+    ) -> None:
         super().__init__()
         if levels < 0 or levels == 1:
             raise InputError(f"levels is {levels}: expected 2 or more, or 0 to predict values as they are.")
-        self.vocabulary, self.normalise = encoder.vocabulary, normalise
+        if normalise and not encoder.vocabulary and not levels and encoder.patch_dim == 1:
+            raise InputError(
+                "a token of one number has no variance to normalise: choose larger tokens, or normalise false."
+            )
+        self.vocabulary, self.normalise, self.absolute = encoder.vocabulary, normalise, absolute
         self.levels = 0 if encoder.vocabulary else levels
         self.predict = nn.Linear(width, encoder.vocabulary or encoder.patch_dim * (levels or 1))
 
@@ -39,14 +46,15 @@ class Content(nn.Module):
         return out
 
     def loss(self, prediction: Tensor, patches: Tensor) -> Tensor:
-        """How far `prediction` is from `patches` (N, T, P): (N, T), nats for each word or value, or squared error."""
+        """How far `prediction` is from `patches` (N, T, P): (N, T), nats for a word, else the mean over P values."""
         if self.vocabulary:
             return F.cross_entropy(prediction.transpose(1, 2), patches[..., 0], reduction="none")
         if self.levels:
             of_each: Tensor = prediction.unflatten(2, (-1, self.levels)).movedim(-1, 1)  # (N, levels, T, P)
             return F.cross_entropy(of_each, self.level(patches), reduction="none").mean(2)
         target = normalised(patches) if self.normalise else patches
-        return (prediction - target).square().mean(2)
+        error = prediction - target
+        return (error.abs() if self.absolute else error.square()).mean(2)
 
     def level(self, patches: Tensor) -> Tensor:
         """The levels (N, T, P) int64 of values in [-2, 2]."""
@@ -62,11 +70,11 @@ class Content(nn.Module):
         if self.levels:
             middles = (torch.arange(self.levels, device=prediction.device) + 0.5) * (4 / self.levels) - 2
             chances: Tensor = prediction.unflatten(2, (-1, self.levels)).softmax(3)  # (N, T, P, levels)
-            return chances @ middles.to(prediction)
+            return (chances @ middles.to(chances)).to(patches)
         if not self.normalise:
-            return prediction
+            return prediction.to(patches)
         var, mean = torch.var_mean(patches, dim=-1, keepdim=True)
-        return prediction * (var + _LEAST).sqrt() + mean
+        return (prediction * (var + _LEAST).sqrt() + mean).to(patches)
 
 
 _LEAST = 1e-6

@@ -10,12 +10,13 @@ from torch.nn.functional import normalize
 
 from twinlens import random
 from twinlens.batch import Batch, Maker, Samples, Views
-from twinlens.embed import embed
+from twinlens.embed import clean_views, embed
 from twinlens.encoders.contract import evaluating
 from twinlens.errors import InputError
 from twinlens.feed import create
-from twinlens.method import Method
+from twinlens.method import Generates, Method, Watched
 from twinlens.monitor.geometry import alignment, cka, lidar, perplexity, uniformity
+from twinlens.monitor.modes import coarse, modes
 from twinlens.monitor.spectrum import alpha_req, dead, rankme, spread
 
 CLASSES, VIEWS, PAIRS = 256, 4, 256
@@ -58,7 +59,9 @@ class Look:
         share of their first norm); and compared (the least spread, over views, of what the method compares),
         compared_rank (RankMe of its first part, as a share), chance (the loss of broken pairs), gap (how far below it
         the loss is, as a share), clusters (in use, of `of_clusters`), agreement (the cosine of student and slow copy),
-        where there is such a thing. Of embeddings that are not finite it says no more than that: `finite` is 0.
+        modes and of_modes (how many held-out samples are nearest to some that it draws, and to as many real views),
+        where there is such a thing; and what the method tells of itself (`Watched`). Of embeddings that are not finite
+        it says no more than that: `finite` is 0.
         """
         if not z.isfinite().all():
             return {"finite": 0.0}  # nothing else can be said
@@ -69,7 +72,7 @@ class Look:
                 **self._views(encoder),
             }  # fmt: skip
             if trained:
-                values |= self._pairs(method) | self._agreement(method, encoder, z)
+                values |= self._pairs(method) | self._agreement(method, encoder, z) | self._modes(method)
         return {name: float(value) for name, value in values.items() if math.isfinite(value)}
 
     def _moved(self, encoder: nn.Module) -> float:
@@ -89,18 +92,19 @@ class Look:
     def _pairs(self, method: Method) -> dict[str, float]:
         index = random.permutation(len(self.learn), self.seed, _EPOCH)[: self.batch]
         batch = self._batch(self.learn, index, self.asked)
+        values = dict(method.tell(batch)) if isinstance(method, Watched) else {}
         parts = method.encode(batch)
         seen = list(_embeddings(parts)) if len(batch.views) > 1 else []  # with one, parts are pixels as a rule
         if not all(part.isfinite().all() for part in seen):
             return {"finite": 0.0}
-        values = _clusters(method, seen)
+        values |= _clusters(method, seen)
         if seen:
             values |= {"compared": min(map(spread, seen)), "compared_rank": rankme(seen[0]) / min(seen[0].shape)}
         if len(batch.views) == 1 and batch.target is None:
             return values  # there is no pair to break
         broken = batch._replace(
             views=tuple(view.roll(v, 0) for v, view in enumerate(batch.views)),
-            target=None if batch.target is None else batch.target.roll(len(batch.views)),
+            target=None if batch.target is None else batch.target.roll(len(batch.views), 0),
         )
         try:
             paired, chance = float(method.compare(*parts)), float(method.compare(*method.encode(broken)))
@@ -116,6 +120,22 @@ class Look:
         t = embed(slow, self.held, self.maker, device=self.device, index=index)
         s, t = (normalize(x - x.mean(dim=0)) for x in (z[index], t))
         return {"agreement": float((s * t).sum(dim=1).mean())}
+
+    def _modes(self, method: Method) -> dict[str, float]:
+        """Of a method that draws samples: how many held-out ones are nearest to some of them, or of as many real ones.
+
+        The real ones are views of training samples as the method sees them: what it would draw at best.
+        """
+        count = min(len(self.held), len(self.learn), PAIRS)
+        if not isinstance(method, Generates):
+            return {}
+        batch = self._batch(self.learn, random.permutation(len(self.learn), self.seed, _EPOCH)[:count], self.asked)
+        drawn = coarse(method.decode(method.draw(batch.key)))
+        if not drawn.isfinite().all():
+            return {"finite": 0.0}
+        clean = clean_views(self.held, self.maker, device=self.device, index=torch.arange(count))
+        held = coarse(torch.cat(list(clean)))
+        return {"modes": modes(drawn, held), "of_modes": modes(coarse(batch.views[0]), held)}
 
     def _batch(self, samples: Samples, index: Tensor, views: Views) -> Batch:
         key = random.keys(self.seed, _EPOCH, index.to(self.device))

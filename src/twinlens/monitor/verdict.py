@@ -19,6 +19,8 @@ FALLEN, EVEN = 0.3, 0.75  # the loss of broken pairs as a share of the first los
 FLAT = 0.046  # share of its dimensions that a compared embedding uses, below which they repeat each other
 CLUSTERS = 2.0  # in use, below which they have collapsed
 STILL = 1e-4  # share of their norm by which weights have moved, below which the encoder is what it was
+FEW, ALONE = 0.1, 2.0  # kinds of samples drawn, as a share of what real ones show; fewer than so many are one
+WON = 0.99  # share of pairs, real and generated, that a discriminator tells right, above which it has won
 NARROW = 0.1  # LiDAR, as a share of what it can be, below which a few directions solve the task
 BETTER = 0.02  # kNN accuracy above the untrained encoder's by less than this is none
 RISEN, GONE = 3.0, 10.0  # times the first loss; times their own norm by which weights have moved
@@ -50,6 +52,12 @@ _DECORRELATE = (
     "narrower projection."
 )
 _EASIER = "Make views more alike (--min_scale), train longer or with a higher --rate, or lower the temperature."
+_VARIED = (
+    "Make the generator's steps smaller (--rate), the batch larger, or the discriminator slower (--discriminator_rate "
+    "0.3); an error of reconstruction (--cycle 1) keeps samples apart too."
+)
+_SAYING = "Hold codes less to what is drawn from (--beta), train longer, or check that the decoder uses them."
+_WEAKER = "Let the discriminator learn more slowly (--discriminator_rate 0.3), or lower the rate of all (--rate)."
 _HARDER = (
     "Take from the views what gives a sample away (colours: --jitter, --grey; texture: --blur; places: --min_scale)."
 )
@@ -98,7 +106,7 @@ def _findings(c: _Course) -> Iterator[Verdict]:
     started = c.looks[-1]["progress"] >= STARTED
     if "finite" in c.looks[-1]:
         yield Verdict(DIVERGED, "embeddings are no finite numbers any more.", _SLOWER)
-    if c.first_loss > 0 and c.loss > RISEN * c.first_loss:
+    if c.first_loss > 0 and c.loss > RISEN * c.first_loss and "discriminator" not in c.looks[-1]:
         yield Verdict(DIVERGED, f"the loss rose from {c.first_loss:.3g} to {c.loss:.3g}.", _SLOWER)
     if c.now("moved") > GONE:
         yield Verdict(DIVERGED, f"the encoder's weights have moved by {c.now('moved'):.3g} times their size.", _SLOWER)
@@ -125,7 +133,20 @@ def _findings(c: _Course) -> Iterator[Verdict]:
     if started and c.now("gap") < SAME:
         cause = f"views of a sample are told from views of others no better than by chance ({c.now('gap'):.1%})."
         yield Verdict(STALLED, cause, _EASIER)
+    yield from _generating(c) if started else ()
     gained = c.now("knn") - float(c.first.get("knn", math.nan))
     if started and c.now("lidar_share") < NARROW and not gained > BETTER:
         cause = f"{c.now('lidar'):.0f} directions solve the task, and the embeddings tell no more than before training."
         yield Verdict(SHORTCUT, cause, _HARDER)
+
+
+def _generating(c: _Course) -> Iterator[Verdict]:
+    """What is wrong with a method that draws samples, or that plays against a discriminator."""
+    drawn, there = c.now("modes"), c.now("of_modes")
+    if drawn < FEW * there:
+        cause = f"it draws {drawn:.2g} of {there:.0f} kinds of samples."
+        remedy = _VARIED if "discriminator" in c.looks[-1] else _SAYING
+        yield Verdict(COMPLETE if drawn < ALONE else CLUSTER, cause, remedy)
+    if all(row.get("discriminator", 0) > WON for row in c.looks[-2:]):  # of one alone it may be a swing
+        cause = f"the discriminator tells {c.now('discriminator'):.1%} of the pairs, real and generated: it has won."
+        yield Verdict(STALLED, cause, _WEAKER)

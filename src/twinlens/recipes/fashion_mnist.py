@@ -12,6 +12,8 @@ from twinlens.train import Training
 
 VIEWS = {"min_scale": 0.3, "blur": 0.0}
 MULTI_CROP = {**VIEWS, "small_scale": (0.1, 0.4)}  # a tenth of 28 x 28 pixels, the default's mean, shows little
+WHOLE = {"min_scale": 0.8}  # what is drawn or filled in is not to be a part of the picture
+DRAWN = {**WHOLE, "decoder_width": 16}
 ASYMMETRIC = {**VIEWS, "solarize": 0.0}
 SELF_DISTILLED = {**ASYMMETRIC, "min_scale": 0.5, "teacher_temperature": (0.02, 0.02)}
 
@@ -110,8 +112,115 @@ def lejepa() -> Run:
     return _run("lejepa", {**MULTI_CROP, "hidden": 512, "slices": 256}, epochs=3, small_views=2)
 
 
-def mae() -> Run:
-    """Masked patches: sixteen of 7 x 7 pixels, whose tokens are kept side by side."""
+def _over_tokens(method: str, settings: dict[str, Any], **training: Any) -> Run:
+    """Over a small transformer of sixteen patches of 7 x 7 pixels, whose tokens are kept side by side."""
     encoder = {"patch": 7, "width": 64, "depth": 3, "heads": 4, "pool": False}
-    decoder = {"normalise": False, "decoder_width": 64, "decoder_depth": 1, "decoder_heads": 4}
-    return replace(_run("mae", {**encoder, **decoder}, epochs=12, rate=2e-3), architecture="vit")
+    run = _run(method, {**WHOLE, **encoder, **settings}, **{"epochs": 12, "rate": 2e-3, **training})
+    return replace(run, architecture="vit")
+
+
+def mae() -> Run:
+    """Masked patches, of which the encoder sees none."""
+    return _over_tokens("mae", {"normalise": False, "decoder_width": 64, "decoder_depth": 1, "decoder_heads": 4})
+
+
+def simmim() -> Run:
+    """Masked patches, whose places the encoder sees."""
+    return _over_tokens("simmim", {})
+
+
+def mlm() -> Run:
+    """A few patches, masked, replaced or left, each pixel predicted by its level."""
+    return _over_tokens("mlm", {})
+
+
+def gpt() -> Run:
+    """The next patch."""
+    return _over_tokens("gpt", {"normalise": False})
+
+
+def data2vec() -> Run:
+    """What a slow copy makes of hidden patches."""
+    return _over_tokens("data2vec", {"momentum": (0.99, 0.999)})
+
+
+def ijepa() -> Run:
+    """What a slow copy makes of hidden blocks."""
+    heads = {"predictor_width": 64, "predictor_depth": 1, "predictor_heads": 4, "momentum": 0.99}
+    return _over_tokens("ijepa", heads)
+
+
+def cpc() -> Run:
+    """The patches below, told from others."""
+    return _over_tokens("cpc", {"steps": 2, "hidden": 128, "dim": 64})
+
+
+def neighbours() -> Run:
+    """The patches around."""
+    return _over_tokens("neighbours", {"normalise": False, "hidden": 256})
+
+
+def autoencoder() -> Run:
+    """Through a narrow code."""
+    return _run("autoencoder", DRAWN, decay=0.0)
+
+
+def denoising() -> Run:
+    """From a spoilt picture."""
+    return _run("denoising", {**DRAWN, "masked": 0.5, "noise": 0.1}, decay=0.0)
+
+
+def inpainting() -> Run:
+    """From a picture with holes."""
+    return _run("inpainting", DRAWN, decay=0.0)
+
+
+def vae() -> Run:
+    """Through a narrow code that is drawn."""
+    return _run("vae", DRAWN, decay=0.0)
+
+
+def bigan() -> Run:
+    """Against a discriminator."""
+    return _run(
+        "bigan", {**VIEWS, "dim": 64, "hidden": 256, "generator_width": 16, "discriminator_width": 16}, decay=0.0
+    )
+
+
+def nextframe() -> Run:
+    """What a camera sees next that moves over the picture."""
+    return _run("nextframe", {**DRAWN, "hidden": 256})
+
+
+def _task(task: str, **training: Any) -> Run:
+    return _run("pretext", {**VIEWS, "task": task, "hidden": 256}, **training)
+
+
+def pretext() -> Run:
+    """The same as `rotation`, which is the method's default."""
+    return rotation()
+
+
+def rotation() -> Run:
+    """By how much the picture was turned."""
+    return _task("rotation")
+
+
+def jigsaw() -> Run:
+    """How its tiles were shuffled."""
+    return _task("jigsaw", epochs=2)
+
+
+def relative_position() -> Run:
+    """Where one part lies beside another."""
+    return _task("relative_position", epochs=4)
+
+
+def temporal_order() -> Run:
+    """Whether moments of a camera's way are in order."""
+    return _task("temporal_order", epochs=3)
+
+
+def colorization() -> Run:
+    """Colours from grey, for CIFAR-10: Fashion-MNIST has none."""
+    return replace(_task("colorization"), data="cifar10")

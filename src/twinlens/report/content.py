@@ -23,7 +23,9 @@ class Content:
     `untrained` (at most D,) are the eigenvalues of the untrained encoder's embeddings, as `geometry.eigenvalues` gives
     them. `evaluation` has a row for each result: name, value, interval, settings, and baselines by name, each with a
     value and an interval; None where there was no evaluation. `verdict` is the monitor's on the whole run: a word, its
-    cause, a remedy.
+    cause, a remedy. `shown` (n, columns, H, W, C) is what the method shows of n samples under `shown_titles`, `drawn`
+    (n, H, W, C) what it decodes from its prior, and `between` (rows, steps, H, W, C) what it decodes on the way from
+    the first sample of a row to the last; None where the method has none.
     """
 
     title: str
@@ -39,6 +41,10 @@ class Content:
     evaluation: Sequence[Mapping[str, Any]] | None = None
     notes: Sequence[str] = ()
     verdict: tuple[str, str, str] | None = None
+    shown: Pixels | None = None
+    shown_titles: Sequence[str] = ()
+    drawn: Pixels | None = None
+    between: Pixels | None = None
 
 
 def series(content: Content, key: str) -> tuple[Floats, Floats]:

@@ -15,6 +15,7 @@ from twinlens.report.evaluation import evaluation_section
 from twinlens.report.geometry import class_name
 from twinlens.report.headline import headline
 from twinlens.report.latent import between, directions
+from twinlens.report.learnt import decoded_section, drawn_section, predicted_section
 from twinlens.report.pictures import columns, image, undrawable
 
 ROWS, NEIGHBOURS, MAPPED = 8, 8, 1000  # samples shown with their views, or with their neighbours; points of the map
@@ -27,6 +28,9 @@ def write(path: str | Path, content: Content) -> None:
         ("Evaluation", evaluation_section(content.evaluation, command)),
         ("Curves", _curves(content)),
         ("Views", _views(content)),
+        ("What it predicts", predicted_section(content)),
+        ("Drawn", drawn_section(content)),
+        ("Decoded between", decoded_section(content)),
         ("Spectrum", _spectrum(content)),
         ("Map", _map(content)),
         ("Neighbours", _neighbours(content)),
@@ -35,8 +39,9 @@ def write(path: str | Path, content: Content) -> None:
         ("Settings", _settings(content.settings)),
         ("Notes", _notes(content.notes)),
     ]
-    links = "".join(f'<a href="#{name.lower()}">{name}</a>' for name, _ in sections)
-    body = "\n".join(f'<section id="{name.lower()}">{section}</section>' for name, section in sections)
+    made = [(name.lower().replace(" ", "-"), name, section) for name, section in sections if section]
+    links = "".join(f'<a href="#{place}">{name}</a>' for place, name, _ in made)
+    body = "\n".join(f'<section id="{place}">{section}</section>' for place, _, section in made)
     Path(path).write_text(
         f"""<!DOCTYPE html>
 <html lang="en">
@@ -105,9 +110,13 @@ def _views(content: Content) -> str:
         for row in content.views[:ROWS]
         for column, pixels in enumerate(row)
     )
+    alike = (
+        "What the encoder was asked to call the same: a row is one sample. A difference you would want it to see must "
+        "not be among them."
+    )
+    about = alike if count > 2 else "What the encoder learnt from: a row is one sample, as it is and as it was shown."
     return (
-        '<h2>Views</h2><p class="about">What the encoder was asked to call the same: a row is one sample. '
-        "A difference you would want it to see must not be among them.</p>"
+        f'<h2>Views</h2><p class="about">{about}</p>'
         f'<div class="wide"><div class="grid" style="{columns(count)}">{heads}{cells}</div></div>'
     )
 

@@ -13,8 +13,11 @@ from torch.nn import functional as F
 from twinlens import random
 from twinlens.batch import Maker, Samples, Views
 from twinlens.embed import clean_views
+from twinlens.feed import create
+from twinlens.method import Method
 from twinlens.report import geometry, page
 from twinlens.report.content import Content
+from twinlens.report.learnt import learnt
 from twinlens.views.colour import pixels
 
 SHEET = 8  # samples in the sheet of views
@@ -27,11 +30,13 @@ def collect(
     held: Samples,
     maker: Maker,
     views: Views,
+    method: Method,
     embeddings: Tensor,
     untrained: Tensor,
     seed: int,
+    device: torch.device,
 ) -> None:
-    """Writes report.npz: a sheet of the first epoch's views, and the held-out samples with their embeddings."""
+    """Writes report.npz: a sheet of the first epoch's views, held-out samples with embeddings, and what was learnt."""
     titles, sheet = view_sheet(learn, maker, views, seed)
     arrays: dict[str, Any] = {
         "views": sheet,
@@ -42,15 +47,16 @@ def collect(
     }
     if held.labels is not None:
         arrays |= {"labels": held.labels, "classes": np.array(held.classes, dtype=np.str_)}
+    arrays |= learnt(method, held, maker, views, seed=seed, device=device)
     np.savez_compressed(path / "report.npz", **arrays)
 
 
 def view_sheet(learn: Samples, maker: Maker, views: Views, seed: int) -> tuple[list[str], np.ndarray[Any, Any]]:
-    """Titles, and pictures (n, V + 1, H, W, C) of n samples: each as it is, then the views of it in the first epoch."""
+    """Titles, and pictures (n, V + 1, H, W, C) of n samples: as it is, then what is seen of it in the first epoch."""
     index = torch.linspace(0, len(learn) - 1, min(SHEET, len(learn))).long()
     raw = learn.fetch(index)
     clean = maker.clean(raw)
-    made = maker.create(raw, random.fold(random.keys(seed, 0, index), 0), views)
+    made = create(maker, views, raw, index, random.keys(seed, 0, index)).views
     columns = [clean, *(F.interpolate(view, size=clean.shape[2:]) for view in made)]
     titles = ["sample", *(f"view {number}" for number in range(1, len(made) + 1))]
     return titles, np.stack([pixels(column) for column in columns], axis=1)
@@ -81,5 +87,9 @@ def render(path: Path, metrics: Sequence[Mapping[str, Any]], verdict: tuple[str,
         evaluation=evaluations[-1]["results"] if evaluations else None,
         notes=[*run["data"]["notes"], *run["notes"]],
         verdict=verdict,
+        shown=arrays.get("shown"),
+        shown_titles=arrays["shown_titles"].tolist() if "shown_titles" in arrays else (),
+        drawn=arrays.get("drawn"),
+        between=arrays.get("between"),
     )
     page.write(path / "report.html", made)

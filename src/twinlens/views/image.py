@@ -15,6 +15,7 @@ from twinlens.views.resample import DRAWS, central_box, gaussian, locate, random
 _JITTER = (0.8, 0.8, 0.8, 0.2)  # brightness, contrast, saturation, hue at strength 1 (SimCLR, appendix A)
 _SIGMA = 2 / 224  # SimCLR, appendix A: at most 2 pixels, at least a twentieth of that, in views of 224 pixels
 _WEAK_SCALE = 0.2  # He et al. 2022, "Masked autoencoders are scalable vision learners", published settings
+_MOVING = (0.25, 0.5)  # a guess: larger boxes have nowhere to go, smaller ones have little in common
 _WORK = {"cpu": 2**22}  # bytes in work at a time: on a processor what its caches hold, elsewhere a gigabyte
 
 
@@ -55,6 +56,11 @@ class ImageViews(Maker):
     function of its picture and key alone: on a processor to the bit, whatever the batch; on a GPU, where the size of
     the batch may choose the kernel, up to rounding.
 
+    Moving views are what a camera sees on a straight way over the picture, at an even pace, all mirrored or none, and
+    without changes of colour. Its first and last boxes are drawn as those of weak views, but of a quarter to half of
+    the picture, which leaves it room to move, and their places differ, along both axes, by a quarter to three quarters
+    of that room: by some 2 to 18 of 32 pixels. In pictures so wide or tall that no such box fits, it stands still.
+
     Args:
         size: Side of a large view in pixels.
         small_size: Side of a small view; unless given 3/7 of `size` (SwAV: 96 of 224) to the nearest multiple of 16.
@@ -93,8 +99,11 @@ class ImageViews(Maker):
 
     def create(self, raw: Raw, key: Tensor, views: Views) -> tuple[Tensor, ...]:
         pixels, aspect = raw
-        recipes = enumerate(self.recipes(views))
-        return tuple(render(pixels, draw(fold(key, i), aspect, recipe), recipe.size) for i, recipe in recipes)
+        recipes = self.recipes(views)
+        changes = [draw(fold(key, i), aspect, recipe) for i, recipe in enumerate(recipes)]
+        if views.moving:
+            changes[: views.large] = travel(fold(key, 0), aspect, self._large.flip, views.large)
+        return tuple(render(pixels, each, recipe.size) for each, recipe in zip(changes, recipes, strict=True))
 
     def clean(self, raw: Raw) -> Tensor:
         pixels, aspect = raw
@@ -133,6 +142,17 @@ def draw(key: Tensor, aspect: Tensor, recipe: Recipe) -> Changes:
     return Changes(
         box, flip < recipe.flip, colour, kernel, solarized < recipe.solarize if recipe.solarize > 0 else None
     )
+
+
+def travel(key: Tensor, aspect: Tensor, flip: float, moments: int) -> list[Changes]:
+    """What a camera sees at so many `moments` of its way over pictures, from `key` (N,) and their `aspect` (N,)."""
+    draws = uniform(key, 2 * DRAWS + 1)
+    first, last = draws[:, :DRAWS], draws[:, DRAWS:-1]
+    place = (first[:, -2:] + 0.25 + 0.5 * last[:, -2:]) % 1  # by itself uniform, yet away from the first
+    start = random_box(first, aspect, _MOVING)
+    end = random_box(torch.cat((last[:, :-2], place), 1), aspect, _MOVING)
+    still = Changes(start, draws[:, -1] < flip, aspect.new_tensor([1, 1, 1, 0]).expand(len(aspect), -1))
+    return [still._replace(box=start.lerp(end, moment)) for moment in torch.linspace(0, 1, moments).tolist()]
 
 
 def render(pixels: Tensor, changes: Changes, size: int) -> Tensor:

@@ -44,65 +44,71 @@ def _run(draw: Tensor, length: Tensor, among: int) -> Tensor:
 def hide(kind: Kind, key: Tensor, grid: Sequence[int], share: float) -> Tensor:
     """Hides the share `share` of each sample's T tokens, to the nearest whole number of them: (N, T) bool.
 
+    Where frames of a clip hide the same, it is the share of a frame's tokens.
+
     - "random": each set of tokens is as likely.
-    - "block": rectangles (`blocks`).
+    - "block": rectangles (`blocks`), the same in every frame of a clip.
     - "inverse block": all but rectangles, so that what is seen hangs together (Baevski et al. 2023, "data2vec 2.0",
       arXiv 2212.07525, section 3).
     - "tube": the same random places in every frame of a clip, since neighbouring frames give away what is hidden in
-      one alone (Tong et al. 2022, "VideoMAE", arXiv 2203.12602, section 3.2).
+      one alone (Tong et al. 2022, "VideoMAE", arXiv 2203.12602, section 3.3).
     - "span": runs of neighbours in a sequence (`spans`).
 
     Raises:
-        InputError: The share is not in [0, 1], or leaves or hides nothing of so few tokens; or a kind is unknown, or
-            does not fit the grid.
+        InputError: The share is not between 0 and 1, or leaves or hides nothing of so few tokens; or a kind is unknown,
+            or does not fit the grid.
     """
-    total = prod(grid)
-    count = round(share * total)
     if kind not in get_args(Kind):
         raise unknown("kind of mask", kind, get_args(Kind))
-    if not 0 < count < total:
-        raise InputError(f"a share of {share} hides {count} of {total} tokens: choose one that hides and leaves some.")
     if len(grid) != {"tube": 3, "span": 1}.get(kind, len(grid)):
         raise InputError(
             f"a mask of kind {kind!r} does not fit the grid {tuple(grid)}: spans are of sequences, tubes of clips."
         )
-    if kind == "random":
-        return scattered(key, total, count)
+    if not 0 < share < 1:
+        raise InputError(f"a share of {share} of the tokens is hidden: expected one above 0 and below 1.")
+    frames = 1 if kind in ("random", "span") else prod(grid[:-2])  # that hide the same
+    total = prod(grid) // frames
+    count = round(share * total)
+    if not 0 < count < total:
+        raise InputError(f"a share of {share} hides {count} of {total} tokens: choose one that hides and leaves some.")
     if kind == "span":
         return spans(key, total, count)
-    if kind == "tube":
-        return scattered(key, total // grid[0], round(share * (total // grid[0]))).repeat(1, grid[0])
-    plane = (grid[0], 1) if len(grid) == 1 else (grid[-2], grid[-1])
-    frames = total // prod(plane)  # of a clip: the same block in every frame
-    hidden = count if frames == 1 else round(share * prod(plane))
-    kept = prod(plane) - hidden
-    each = torch.full((len(key),), hidden if kind == "block" else kept, device=key.device)
-    found = blocks(key, plane, each)
+    if kind in ("random", "tube"):
+        return scattered(key, total, count).repeat(1, frames)
+    inside = torch.full((len(key),), count if kind == "block" else total - count, device=key.device)
+    found = blocks(key, grid[-2:], inside)
     return (found if kind == "block" else ~found).repeat(1, frames)
 
 
 def scattered(key: Tensor, total: int, count: int) -> Tensor:
     """`count` of `total` tokens, every set of them as likely: (N, total) bool."""
-    mask: Tensor = random.bits(key, total).argsort(dim=1, stable=True).argsort(dim=1) < count
-    return mask
+    return _rank(random.bits(key, total)) < count
 
 
 def spans(key: Tensor, total: int, count: int, *, stop: float = 0.2, longest: int = 10) -> Tensor:
     """Exactly `count` of `total` tokens, in runs of neighbours: (N, total) bool.
 
-    Their lengths are geometric, cut at `longest`: a run ends after each token with probability `stop`, 3.8 tokens on
-    average (Joshi et al. 2020, "SpanBERT", arXiv 1907.10529, section 3.1). A run that would hide too much is cut short.
+    A run ends after each token with probability `stop`, and one of more than `longest` is never drawn: 3.8 tokens on
+    average (Joshi et al. 2020, "SpanBERT", arXiv 1907.10529, section 3.1). Runs may overlap, and are added one by one
+    until enough is hidden; the last is cut short.
     """
-    mask = torch.zeros(len(key), total, dtype=torch.bool, device=key.device)
-    place = torch.arange(total, device=key.device)
-    attempts = 4 * (count // 3 + 1)
-    for draws in random.uniform(key, attempts, 2).unbind(1):  # (N, 2)
-        length = (torch.log1p(-draws[:, :1]) / math.log1p(-stop)).floor().add(1).clamp(max=min(longest, total))
-        start = (draws[:, 1:] * (total + 1 - length)).floor()
-        new = (start <= place) & (place < start + length) & ~mask
-        room = count - mask.sum(dim=1, keepdim=True)
-        mask |= new & (new.cumsum(dim=1) <= room)
+    longest, runs = min(longest, total), 4 * (count // 3 + 1)  # more than it takes, but for shares near 1
+    ends, places = random.uniform(key, 2, runs).unbind(1)  # (N, R) each
+    length = torch.log1p(ends * ((1 - stop) ** longest - 1)) / math.log1p(-stop)
+    length = length.long().add(1).clamp(max=longest)[..., None]
+    start = (places[..., None] * (total + 1 - length)).long()
+    step = torch.arange(longest, device=key.device)
+    number = torch.arange(runs, device=key.device)[:, None]
+    number = torch.where(step < length, number, runs).flatten(1)  # (N, R * longest), each token's run; behind it: none
+    token = (start + step).clamp(max=total - 1).flatten(1)
+    first = torch.full((len(key), total), runs, device=key.device).scatter_reduce(1, token, number, "amin")  # (N, T)
+    mask = (first < runs) & (_rank(first) < count)
     return _filled(mask, random.fold(key, 0), torch.full((len(key),), count, device=key.device))
+
+
+def _rank(x: Tensor) -> Tensor:
+    """How many of a row are smaller, or as small and before it: (N, T) -> (N, T) int64."""
+    return x.argsort(dim=1, stable=True).argsort(dim=1)
 
 
 def visible(mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,7 +130,7 @@ def enlarged(mask: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tens
 
 
 def blocks(key: Tensor, grid: Sequence[int], count: Tensor, *, aspect: tuple[float, float] = ASPECT) -> Tensor:
-    """Exactly `count` (N,) of each sample's T tokens, in rectangles: (N, T) bool.
+    """Exactly `count` (N,) of the T tokens of a sequence or a picture, in rectangles: (N, T) bool.
 
     Blockwise masking (Bao et al. 2022, "BEiT", arXiv 2106.08254, section 2.3 and algorithm 1): rectangles, which may
     overlap, are added until enough is hidden. The area of each is uniform between 16 of 14 x 14 tokens (of other grids
@@ -132,7 +138,7 @@ def blocks(key: Tensor, grid: Sequence[int], count: Tensor, *, aspect: tuple[flo
     more than was asked for; here one that would is passed over, the last are smaller, and what is missing after
     `ATTEMPTS` rectangles is hidden token by token.
     """
-    rows, columns = (*grid, 1)[:2]
+    rows, columns = (*grid, 1) if len(grid) == 1 else grid
     least = max(1, (min(rows, columns) // 3) ** 2)
     mask = torch.zeros(len(key), rows, columns, dtype=torch.bool, device=key.device)
     for draws in random.uniform(key, ATTEMPTS, 4).unbind(1):  # (N, 4)
@@ -146,18 +152,17 @@ def blocks(key: Tensor, grid: Sequence[int], count: Tensor, *, aspect: tuple[flo
 def _filled(hidden: Tensor, key: Tensor, count: Tensor) -> Tensor:
     """A mask (N, T) that hides up to `count` (N,), and what is missing token by token."""
     order = random.uniform(key, hidden.shape[1]).masked_fill(hidden, 1.0)
-    rank = order.argsort(dim=1, stable=True).argsort(dim=1)  # of what is hidden: the last
-    return hidden | (rank < (count - hidden.sum(dim=1))[:, None])
+    return hidden | (_rank(order) < (count - hidden.sum(dim=1))[:, None])  # what is hidden ranks last
 
 
 def some_blocks(key: Tensor, grid: Sequence[int], share: tuple[float, float]) -> Tensor:
     """Half of the samples show all their tokens, the others hide `blocks` of a share uniform in `share`: (N, T) bool.
 
-    Zhou et al. 2022, "iBOT", arXiv 2111.07832, section 3.3.
+    Zhou et al. 2022, "iBOT", arXiv 2111.07832, section 3.3. All frames of a clip hide the same.
     """
     least, most = share
     if not 0 <= least <= most <= 1:
         raise InputError(f"tokens hidden: {least} to {most} of all; give shares from 0 to 1, least first.")
     hides, drawn = random.uniform(key, 2).unbind(1)
-    count = (hides < 0.5) * (least + (most - least) * drawn) * prod(grid)
-    return blocks(random.fold(key, 0), grid, count.round())
+    count = (hides < 0.5) * (least + (most - least) * drawn) * prod(grid[-2:])
+    return blocks(random.fold(key, 0), grid[-2:], count.round()).repeat(1, prod(grid[:-2]))

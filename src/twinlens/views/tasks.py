@@ -1,12 +1,29 @@
-"""Pretext tasks: views that know their own answer. Adding a task is adding a function here."""
+"""Pretext tasks: views that know their own answer. Adding a task is adding a function here, and its line in TASKS.
+
+All are asked of pictures. Tiles are enlarged to the size of the view that they were cut from, so that an encoder made
+for whole views takes them whatever its patch; nine tiles so cost as much as nine views, and hold no more than they did.
+"""
 
 from collections.abc import Callable
+from functools import cache
+from itertools import permutations as every_permutation
 from typing import NamedTuple
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from twinlens.batch import Views
-from twinlens.errors import unknown
+from twinlens.errors import InputError, unknown
+from twinlens.random import bits, fold, normal, uniform
+from twinlens.views.lab import lab, middles, srgb
+
+PERMUTATIONS = 100  # a guess for data smaller than ImageNet, for which Noroozi & Favaro take 1000
+CELLS = 4  # colours are asked of so many cells along each side, as many as the small encoder's embedding keeps
+_NOISE = 32  # pixels after which the noise of dropped colours repeats
+_FLAT = 1e-4  # variance of a third of a grey level
 
 Made = tuple[tuple[Tensor, ...], Tensor]
 """The views that are asked about, and the answer (N,), or (N, A) where there are A of them, each below `answers`."""
@@ -17,6 +34,7 @@ class Task(NamedTuple):
 
     `views` is what it is made of, `shown` how many views it shows, `answers` how many answers there are, `parts` how
     many it asks for at once (A), and `ask` turns views and each sample's key (N,) into those shown and the answer.
+    `colour` says that it is a question of colour, which grey pictures cannot be asked.
     """
 
     views: Views
@@ -24,9 +42,7 @@ class Task(NamedTuple):
     answers: int
     ask: Callable[[tuple[Tensor, ...], Tensor], Made]
     parts: int = 1
-
-
-TASKS: dict[str, Task] = {}
+    colour: bool = False
 
 
 def find(name: str) -> Task:
@@ -34,3 +50,160 @@ def find(name: str) -> Task:
     if name not in TASKS:
         raise unknown("task", name, TASKS)
     return TASKS[name]
+
+
+def shown(views: Views) -> int:
+    """How many views of a sample an encoder sees that are asked for in this way."""
+    return find(views.task).shown if views.task else views.large + views.small
+
+
+def rotation(made: tuple[Tensor, ...], key: Tensor) -> Made:
+    """By how many quarter turns, against the clock, a picture was turned (Gidaris et al. 2018, arXiv 1803.07728).
+
+    There all four copies of a picture are in a batch; here one is drawn.
+    """
+    (view,) = made
+    turns = _draw(key, 4)
+    twice, once = (turns >= 2)[:, None, None, None], (turns % 2 == 1)[:, None, None, None]
+    view = torch.where(twice, view.flip(2, 3), view)
+    return (torch.where(once, view.rot90(1, (2, 3)), view).contiguous(),), turns
+
+
+def jigsaw(made: tuple[Tensor, ...], key: Tensor) -> Made:
+    """Which permutation shuffled nine tiles (Noroozi & Favaro 2016, arXiv 1603.09246); place i shows tile p[i].
+
+    Against shortcuts a tile lies anywhere in its third of the view, of which it takes 64 pixels of 85, and each of its
+    channels has mean 0 and deviation 1 (both from the paper's section on shortcuts).
+    """
+    (view,) = made
+    answer = _draw(fold(key, 0), PERMUTATIONS)
+    order = torch.from_numpy(permutations(PERMUTATIONS)).to(key.device)[answer]  # (N, 9)
+    side = 64 / 85 / 3
+    tiles = _cut(view, _corners(fold(key, 1), side, 1 / 6 - side / 2), order, side)
+    var, mean = torch.var_mean(tiles, dim=(3, 4), correction=0, keepdim=True)
+    return tuple(((tiles - mean) / (var + _FLAT).sqrt()).unbind()), answer
+
+
+def relative_position(made: tuple[Tensor, ...], key: Tensor) -> Made:
+    """Which of the eight tiles around the first, row by row, the second is (Doersch et al. 2015, arXiv 1505.05192).
+
+    Tiles are 96 of 144 pixels, half a tile apart, and moved by up to 7 pixels; of pictures in colour each tile keeps
+    one channel, the others being noise of a hundredth of its deviation, since lenses bend colours away from the middle
+    (sections 3.1 and 3.2). Mean and resolution of the tiles are left as they are.
+    """
+    (view,) = made
+    answer = _draw(fold(key, 0), 8)
+    cell = torch.stack((torch.full_like(answer, 4), answer + (answer >= 4)), 1)  # (N, 2) of nine; the middle is 4
+    side = 96 / 144 / 3
+    tiles = _cut(view, _corners(fold(key, 1), side, 7 / 144 / 3), cell, side)
+    return tuple(_one_channel(tiles, fold(key, 2)).unbind()), answer
+
+
+def colorization(made: tuple[Tensor, ...], key: Tensor) -> Made:
+    """Which colours a grey picture had, cell by cell, row by row (Zhang et al. 2016, arXiv 1603.08511, section 2).
+
+    A colour is the nearest of the `bins` to the mean a, b of a cell; the paper spreads it over five bins, of a pixel.
+    """
+    (view,) = made
+    refuse_grey(view.shape[1])
+    light, ab = lab((view + 2) / 4).split([1, 2], dim=1)  # (N, 1, H, W), (N, 2, H, W)
+    cells = F.adaptive_avg_pool2d(ab, CELLS).flatten(2).transpose(1, 2)  # (N, A, 2)
+    answer = (cells[:, :, None] - middles(cells)).square().sum(3).argmin(2)
+    return ((light / 25 - 2).expand_as(view).contiguous(),), answer
+
+
+def temporal_order(made: tuple[Tensor, ...], key: Tensor) -> Made:
+    """Whether three of five moments are in order: 1, or 0 (Misra et al. 2016, arXiv 1603.08561, section 3).
+
+    Of moments a to e, (b, c, d) are in order, (b, a, d) and (b, e, d) are not: what is shown first and last tells
+    nothing. Half of the time they are in order, and half of the time the time runs backwards.
+    """
+    a, b, c, d, e = made
+    ordered, early, backwards = (coin[:, None, None, None] for coin in (bits(key, 3) % 2 == 1).unbind(1))
+    middle = torch.where(ordered, c, torch.where(early, a, e))
+    return (torch.where(backwards, d, b), middle, torch.where(backwards, b, d)), ordered.flatten().long()
+
+
+def refuse_grey(channels: int) -> None:
+    """InputError where pictures have no colour to ask for."""
+    if channels == 1:
+        raise InputError("the pictures are grey, 1 channel, and colorization asks for colours: choose another --task.")
+
+
+def coloured(grey: Tensor, chances: Tensor) -> Tensor:
+    """A grey view (N, 3, H, W) in colours: the mean of the bins by their `chances` (N, A, K) in each cell, blended."""
+    ab = (chances.to(grey) @ middles(grey)).transpose(1, 2).unflatten(2, (CELLS, CELLS))  # (N, 2, g, g)
+    ab = F.interpolate(ab, size=grey.shape[2:], mode="bilinear")
+    return srgb(torch.cat((25 * (grey[:, :1] + 2), ab), 1)) * 4 - 2
+
+
+@cache
+def permutations(count: int) -> NDArray[np.int64]:
+    """`count` orders of nine tiles (count, 9) that differ in as many places as can be, from the identity on.
+
+    Each is the first whose least distance from those before is largest. Noroozi & Favaro's algorithm 1 takes the
+    largest sum of distances, which is the same for all after nine: of a hundred such, two differ in two tiles only,
+    and can hardly be told apart. The first nine here are a Latin square; of a hundred, any two differ in six tiles.
+    """
+    every = np.array(list(every_permutation(range(9))), dtype=np.int8).T.copy()  # (9, 9!)
+    chosen = [0]
+    least = np.full(every.shape[1], 9, dtype=np.int8)
+    while len(chosen) < count:
+        least = np.minimum(least, (every != every[:, chosen[-1:]]).sum(0, dtype=np.int8))
+        chosen.append(int(least.argmax()))
+    return every[:, chosen].T.astype(np.int64)
+
+
+def _draw(key: Tensor, below: int) -> Tensor:
+    return bits(key, 1)[:, 0] % below
+
+
+def _corners(key: Tensor, side: float, reach: float) -> Tensor:
+    """Where nine tiles begin, (N, 9, 2) of x and y in shares of the view, row by row.
+
+    They are `side` wide, in the middles of their thirds but for up to `reach` each way.
+    """
+    third = (torch.arange(3, device=key.device) + 0.5) / 3
+    middle = torch.cartesian_prod(third, third).flip(1)  # (9, 2)
+    return middle - side / 2 + reach * (2 * uniform(key, 9, 2) - 1)
+
+
+def _cut(view: Tensor, corners: Tensor, chosen: Tensor, side: float) -> Tensor:
+    """The `chosen` (N, T) of the tiles of a view (N, C, H, W), bilinearly enlarged to its size: (T, N, C, H, W)."""
+    height, width = view.shape[2:]
+    left, top = corners.gather(1, chosen[..., None].expand(-1, -1, 2)).unbind(2)  # (N, T)
+    x, y = (
+        start[..., None] + side * (torch.arange(size, device=view.device) + 0.5) / size
+        for start, size in ((left, width), (top, height))
+    )
+    x, y = x[:, :, None].expand(-1, -1, height, -1), y[..., None].expand(-1, -1, -1, width)  # (N, T, H, W)
+    place = (2 * torch.stack((x, y), -1) - 1).to(view).flatten(1, 2)
+    tiles = F.grid_sample(view, place, padding_mode="border", align_corners=False)  # (N, C, T H, W)
+    found: Tensor = tiles.unflatten(2, (-1, height)).permute(2, 0, 1, 3, 4).contiguous()
+    return found
+
+
+def _one_channel(tiles: Tensor, key: Tensor) -> Tensor:
+    """Tiles (T, N, C, H, W) of which one channel is left, and noise in the others."""
+    count, _, channels, height, width = tiles.shape
+    if channels == 1:
+        return tiles
+    kept = (bits(fold(key, 0), count) % channels).T[..., None] == torch.arange(channels, device=key.device)  # (T, N, C)
+    kept = kept[..., None, None]
+    deviation = (tiles.std((3, 4), correction=0, keepdim=True) * kept).sum(2, keepdim=True)
+    noise = normal(fold(key, 1), count, channels, _NOISE, _NOISE).transpose(0, 1)
+    noise = noise.repeat(1, 1, 1, -(-height // _NOISE), -(-width // _NOISE))[..., :height, :width]
+    return torch.where(kept, tiles, deviation / 100 * noise.to(tiles)).contiguous()
+
+
+def _weak(task: str, large: int = 1, moving: bool = False) -> Views:
+    return Views(large=large, strength="weak", moving=moving, task=task)
+
+
+TASKS: dict[str, Task] = {
+    "rotation": Task(_weak("rotation"), 1, 4, rotation),
+    "jigsaw": Task(_weak("jigsaw"), 9, PERMUTATIONS, jigsaw),
+    "relative_position": Task(_weak("relative_position"), 2, 8, relative_position),
+    "colorization": Task(_weak("colorization"), 1, 260, colorization, parts=CELLS**2, colour=True),
+    "temporal_order": Task(_weak("temporal_order", large=5, moving=True), 3, 2, temporal_order),
+}

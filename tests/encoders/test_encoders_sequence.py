@@ -1,0 +1,107 @@
+"""Words by their ids and signals by windows, as tokens."""
+
+import pytest
+import torch
+
+from twinlens.encoders.sequence import waves, words
+from twinlens.encoders.transformer import sincos
+from twinlens.errors import InputError
+
+SMALL = {"width": 6, "depth": 1, "heads": 1}
+
+
+def test_windows_known_by_hand():
+    encoder = waves(2, 6, window=3, **SMALL)
+    signal = torch.tensor([[[0, 1, 2, 3, 4, 5], [10, 11, 12, 13, 14, 15]]])
+    patches = encoder.patchify(signal)
+    assert patches.tolist() == [[[0, 10, 1, 11, 2, 12], [3, 13, 4, 14, 5, 15]]]
+    assert torch.equal(encoder.unpatchify(patches), signal)
+    assert (encoder.shape, encoder.grid, encoder.patch_dim, encoder.vocabulary) == ((2, 6), (2,), 6, None)
+
+
+def test_words_known_by_hand():
+    encoder = words(9, 3, **SMALL)
+    text = torch.tensor([[4, 0, 8], [1, 1, 2]])
+    patches = encoder.patchify(text)
+    assert patches.tolist() == [[[4], [0], [8]], [[1], [1], [2]]]
+    assert torch.equal(encoder.unpatchify(patches), text)
+    assert (encoder.shape, encoder.grid, encoder.patch_dim, encoder.vocabulary) == ((3,), (3,), 1, 9)
+
+
+def test_a_word_is_looked_up_and_a_window_is_mapped():
+    encoder = words(9, 3, width=6, depth=0, heads=1)
+    text = torch.tensor([[4, 0, 8]])
+    torch.testing.assert_close(encoder.tokens(text)[0, 2], encoder.body(encoder.embed.weight[8] + sincos((3,), 6)[2]))
+    encoder = waves(2, 6, window=3, width=6, depth=0, heads=1)
+    signal = torch.randn(1, 2, 6)
+    kernel = encoder.embed.weight.view(6, 3, 2).permute(0, 2, 1)  # (D, C, window)
+    slow = torch.nn.functional.conv1d(signal, kernel, encoder.embed.bias, stride=3).transpose(1, 2)
+    torch.testing.assert_close(encoder.tokens(signal), encoder.body(slow + sincos((2,), 6)))
+
+
+@pytest.mark.parametrize("length", [2, 5, 12])
+def test_a_view_may_be_shorter_or_longer(length):
+    for encoder, view in (
+        (words(9, 5, **SMALL), torch.randint(9, (2, length))),
+        (waves(2, 15, window=3, **SMALL), torch.randn(2, 2, 3 * length)),
+    ):
+        patches = encoder.patchify(view)
+        embedded = encoder.embed(patches[..., 0] if encoder.vocabulary else patches)
+        torch.testing.assert_close(encoder.tokens(view), encoder.body(embedded + sincos((length,), 6)))
+        assert torch.equal(encoder.unpatchify(patches), view)
+        assert encoder(view).shape == (2, 6)
+        last = torch.tensor([[length - 1], [0]])
+        at = sincos((length,), 6)[last[:, 0]]
+        alone = encoder.body((embedded[[0, 1], last[:, 0]] + at)[:, None])
+        torch.testing.assert_close(encoder.tokens(view, last), alone)
+
+
+def test_side_by_side_needs_one_length():
+    encoder = words(9, 5, pool=False, **SMALL)
+    assert encoder(torch.zeros(2, 5, dtype=torch.long)).shape == (2, 30)
+    with pytest.raises(InputError, match="4 patches cannot be embedded as 5 side by side"):
+        encoder(torch.zeros(2, 4, dtype=torch.long))
+
+
+def test_it_is_bert_mini_without_its_extras():
+    with torch.device("meta"):
+        count = sum(p.numel() for p in words(30522, 128).parameters())
+    blocks = 4 * (12 * 256**2 + 13 * 256)
+    assert count == 30522 * 256 + blocks + 2 * 256
+
+
+def test_every_parameter_but_that_of_absent_words_gets_a_gradient():
+    torch.manual_seed(0)
+    encoder = words(9, 3, **SMALL)
+    z = encoder(torch.tensor([[4, 0, 8]]))
+    (z * torch.randn_like(z)).sum().backward()
+    assert encoder.embed.weight.grad.any(1).nonzero().flatten().tolist() == [0, 4, 8]
+    assert all(p.grad.any() for p in encoder.parameters())
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "length", "message"),
+    [(1, 5, "1 words in views of 5: expected 2 or more"), (5, 0, "5 words in views of 0: .* in views of 1 or more")],
+)
+def test_words_need_words(vocabulary, length, message):
+    with pytest.raises(InputError, match=message):
+        words(vocabulary, length)
+
+
+@pytest.mark.parametrize(("length", "window"), [(24, 5), (24, 0), (24, -3), (24, 48), (0, 4)])
+def test_a_window_must_divide_the_signal(length, window):
+    with pytest.raises(InputError, match=f"a window of {window} does not divide a view of {length} moments"):
+        waves(1, length, window=window)
+
+
+def test_a_window_must_divide_every_view():
+    with pytest.raises(InputError, match="a window of 3 does not divide a view of 7 moments: choose a divisor"):
+        waves(2, 6, window=3, **SMALL)(torch.zeros(1, 2, 7))
+
+
+@pytest.mark.parametrize(("settings", "message"), [({"heads": 5}, "5 heads"), ({"width": 7}, "multiple of 2, not 7")])
+def test_widths_must_fit(settings, message):
+    with pytest.raises(InputError, match=message):
+        waves(1, 32, **settings)
+    with pytest.raises(InputError, match=message):
+        words(9, 32, **settings)
