@@ -182,6 +182,13 @@ def test_a_discriminator_of_any_shape_sees_all_of_both(shape: tuple[int, ...]) -
     )
 
 
+def test_maps_are_halved_to_less_than_eight_and_features_doubled() -> None:
+    judge = PairDiscriminator((1, 28, 28), 6, width=8, hidden=16)
+    convolutions = [part for part in judge.modules() if isinstance(part, nn.Conv2d)]
+    assert [part.out_channels for part in convolutions] == [8, 16]
+    assert [part.in_features for part in judge.of_x if isinstance(part, nn.Linear)] == [16 * 7 * 7]
+
+
 def test_words_cannot_be_generated() -> None:
     with pytest.raises(InputError, match="ids of"):
         BiGAN(words(20, 8, width=16, depth=1, heads=2), dim=4)

@@ -61,6 +61,16 @@ def test_both_noises_at_once_and_what_is_hidden_has_no_other() -> None:
     torch.testing.assert_close(seen[seen != 0], alone[seen != 0])
 
 
+def test_what_is_hidden_says_nothing_of_the_noise() -> None:
+    made = batch(16, samples=4000)
+    noise = build(16, noise=0.25, masked=0.0).corrupt(made.views[0], made.key) - made.views[0]  # of variance 1
+    hidden = build(16, noise=0.25, masked=0.5).corrupt(made.views[0], made.key) == 0
+    for half in (slice(0, 8), slice(8, 16)):  # whose radius and whose angle the same draws would decide
+        for inside in (hidden[:, half], ~hidden[:, half]):
+            assert float(noise[:, half][inside].square().mean()) == pytest.approx(1.0, abs=0.06)
+            assert abs(float(noise[:, half][inside].mean())) < 0.06
+
+
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_loss_is_the_mean_squared_error_from_the_clean_sample(shape: tuple[int, ...]) -> None:
     method, made = build(*shape, noise=0.1), batch(*shape)

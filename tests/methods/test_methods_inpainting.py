@@ -44,9 +44,9 @@ def test_holes_hang_together_in_blocks_only() -> None:
 
 
 def test_a_small_view_has_no_more_cells_than_pixels() -> None:
-    holes = build(3, 4, 9).holes(batch(1).key)
-    assert holes.flatten(1).any(1).all()
-    assert holes.shape == (5, 1, 4, 9)
+    key = batch(1, samples=20).key
+    assert build(3, 4, 6).holes(key).flatten(1).sum(1).tolist() == [6] * 20  # a quarter of 24 pixels
+    assert build(3, 4, 14).holes(key).flatten(1).sum(1).tolist() == [14] * 20  # of 4 x 7 cells of two pixels
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -66,7 +66,9 @@ def test_every_method_can_be_looked_at(name: str) -> None:
     assert {"spread", "rank", "lidar", "moved"} <= values.keys() and values["moved"] == 0
     assert ("chance" in values) == (bool(cls.views.task) or cls.views.large + cls.views.small > 1)
     assert ("clusters" in values) == (name in ("swav", "dino", "ibot"))  # deepclusterv2 has none before an epoch's end
-    assert ("agreement" in values) == any(word in name for word in ("byol", "moco", "dino", "ibot", "data2vec", "ijepa"))
+    assert ("agreement" in values) == any(
+        word in name for word in ("byol", "moco", "dino", "ibot", "data2vec", "ijepa")
+    )
 
 
 def test_before_the_first_step_only_the_encoder_is_looked_at() -> None:

@@ -10,8 +10,8 @@ from scipy import stats
 
 from twinlens.batch import Views
 from twinlens.errors import InputError
-from twinlens.random import keys
-from twinlens.views.image import ImageViews, Recipe, draw, travel
+from twinlens.random import fold, keys
+from twinlens.views.image import ImageViews, Recipe, draw, render, travel
 
 STRENGTHS = ["strong", "weak", "asymmetric"]
 
@@ -147,6 +147,9 @@ def test_small_views_are_three_sevenths_in_whole_patches(size, small):
     assert ImageViews(size=size).recipes(Views(0, 1))[0].size == small
 
 
+MOVING = Recipe(32, (0.25, 0.5), 0.5)
+
+
 def places(box):
     """Where boxes lie, as a share of the room they have along each axis."""
     return box[:, :2] / (1 - box[:, 2:])
@@ -154,7 +157,7 @@ def places(box):
 
 def test_a_camera_moves_evenly_from_box_to_box():
     _, key = batch(500)
-    changes = travel(key, torch.ones(500), 0.5, 5)
+    changes = travel(key, torch.ones(500), MOVING, 5)
     boxes = torch.stack([each.box for each in changes])  # (5, 500, 4)
     torch.testing.assert_close(boxes.diff(dim=0), (boxes[4] - boxes[0]).expand(4, -1, -1) / 4, atol=1e-6, rtol=0)
     for box in (boxes[0], boxes[4]):
@@ -173,11 +176,21 @@ def test_a_camera_moves_evenly_from_box_to_box():
     assert all(each.kernel is None and each.solarize is None for each in changes)
 
 
+@pytest.mark.parametrize(
+    ("least", "area"), [(0.08, (0.25, 0.5)), (0.3, (0.3, 0.6)), (0.5, (0.5, 0.9)), (1.0, (0.75, 0.9))]
+)
+def test_how_much_a_moving_view_shows_follows_the_least_area(least, area):
+    raw, key = batch(8)
+    made = ImageViews(size=16, min_scale=least).create(raw, key, Views(large=2, strength="weak", moving=True))
+    boxes = travel(fold(key, 0), raw[1], Recipe(16, area, 0.5), 2)
+    assert all(torch.equal(view, render(raw[0], box, 16)) for view, box in zip(made, boxes, strict=True))
+
+
 def test_one_moment_is_the_start_and_wide_pictures_stand_still():
     _, key = batch(4)
-    (only,) = travel(key, torch.ones(4), 0.5, 1)
-    assert torch.equal(only.box, travel(key, torch.ones(4), 0.5, 3)[0].box)
-    wide = travel(key, torch.full((4,), 9.0), 0.5, 3)
+    (only,) = travel(key, torch.ones(4), MOVING, 1)
+    assert torch.equal(only.box, travel(key, torch.ones(4), MOVING, 3)[0].box)
+    wide = travel(key, torch.full((4,), 9.0), MOVING, 3)
     assert torch.equal(wide[0].box, wide[2].box)
 
 

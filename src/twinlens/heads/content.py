@@ -84,3 +84,8 @@ def normalised(patches: Tensor) -> Tensor:
     """Each patch (N, T, P) to mean 0 and variance 1."""
     var, mean = torch.var_mean(patches, dim=-1, keepdim=True)
     return (patches - mean) / (var + _LEAST).sqrt()
+
+
+def at(tokens: Tensor, index: Tensor) -> Tensor:
+    """Of tokens, or what lies under them, (N, T, D) those at `index` (N, K) int64: (N, K, D)."""
+    return tokens.gather(1, index[..., None].expand(-1, -1, tokens.shape[2]))

@@ -10,6 +10,7 @@ from twinlens import random
 from twinlens.batch import Batch, Views
 from twinlens.encoders.contract import CausalEncoder
 from twinlens.errors import InputError
+from twinlens.heads.content import at
 from twinlens.heads.mlp import gelu_mlp
 from twinlens.losses.inputs import embeddings
 from twinlens.losses.tiled import Pairs, log_sum_exp
@@ -66,11 +67,6 @@ class CPC(Method):
     def compare(self, *parts: Tensor) -> Tensor:
         pairs = zip(parts[::2], parts[1::2])
         return torch.stack([info_nce(predicted.flatten(0, 1), z.flatten(0, 1)) for predicted, z in pairs]).mean()
-
-
-def at(tokens: Tensor, t: Tensor) -> Tensor:
-    """Of tokens (N, T, D) those at `t` (N, Q): (N, Q, D)."""
-    return tokens.gather(1, t[..., None].expand(-1, -1, tokens.shape[2]))
 
 
 def info_nce(predicted: Tensor, z: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from twinlens.batch import Batch, Views
 from twinlens.encoders.contract import TokenEncoder
 from twinlens.encoders.transformer import Transformer, sincos
 from twinlens.errors import InputError
+from twinlens.heads.content import at
 from twinlens.method import Method
 from twinlens.update.slow import follow, slow_copy
 from twinlens.views.masks import rectangle, visible
@@ -69,7 +70,7 @@ class IJEPA(Method):
         prediction = self.project(self.predictor(tokens, attend)[:, z.shape[1] :])  # (NM, J, D')
         with torch.no_grad():
             s = F.layer_norm(self.target.tokens(view), prediction.shape[2:]).repeat_interleave(self.blocks, dim=0)
-            s = s.gather(1, place[..., None].expand_as(prediction))
+            s = at(s, place)
         distance = F.smooth_l1_loss(prediction, s, reduction="none").mean(dim=2) * there  # (NM, J)
         return ((distance.sum(dim=1) / there.sum(dim=1)).unflatten(0, (-1, self.blocks)).mean(dim=1),)
 

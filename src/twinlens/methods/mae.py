@@ -7,7 +7,7 @@ from twinlens import random
 from twinlens.batch import Batch, Views
 from twinlens.encoders.contract import TokenEncoder
 from twinlens.encoders.transformer import Transformer, sincos
-from twinlens.heads.content import Content
+from twinlens.heads.content import Content, at
 from twinlens.method import Method
 
 
@@ -49,8 +49,7 @@ class MAE(Method):
 
     def encode(self, batch: Batch) -> tuple[Tensor, ...]:
         patches, prediction, hide = self.predict(batch)
-        target = patches.gather(1, hide[..., None].expand(-1, -1, patches.shape[2]))  # (N, T - K, P)
-        return (self.content.loss(prediction, target).mean(1),)
+        return (self.content.loss(prediction, at(patches, hide)).mean(1),)
 
     def compare(self, loss: Tensor) -> Tensor:
         return loss.mean()
@@ -69,6 +68,6 @@ class MAE(Method):
     def show(self, batch: Batch) -> dict[str, Tensor]:
         patches, prediction, hide = self.predict(batch)
         where = hide[..., None].expand(-1, -1, patches.shape[2])
-        filled = self.content.values(prediction, patches.gather(1, where))
+        filled = self.content.values(prediction, at(patches, hide))
         shown = {"sample": patches, "seen": patches.scatter(1, where, 0), "filled": patches.scatter(1, where, filled)}
         return {title: self.encoder.unpatchify(each) for title, each in shown.items()}

@@ -11,7 +11,7 @@ from twinlens.batch import Batch, Views
 from twinlens.encoders.contract import TokenEncoder
 from twinlens.encoders.transformer import linear
 from twinlens.errors import InputError
-from twinlens.heads.content import Content
+from twinlens.heads.content import Content, at
 from twinlens.method import Method
 
 
@@ -78,11 +78,6 @@ class Neighbours(Method):
         filled = seen.scatter(1, into, self.content.values(self.around(view, keep), at(patches, ring)))
         shown = {"sample": patches, "seen": seen, "around": filled}
         return {title: self.encoder.unpatchify(each) for title, each in shown.items()}
-
-
-def at(patches: Tensor, tokens: Tensor) -> Tensor:
-    """What lies under `tokens` (N, R) of patches (N, T, P): (N, R, P)."""
-    return patches.gather(1, tokens[..., None].expand(-1, -1, patches.shape[2]))
 
 
 def windows(grid: tuple[int, ...], seen: int, reach: int) -> Tensor:

@@ -126,22 +126,22 @@ def mae() -> Run:
 
 def simmim() -> Run:
     """Masked patches, whose places the encoder sees."""
-    return _over_tokens("simmim", {})
+    return _over_tokens("simmim", {}, epochs=30)
 
 
 def mlm() -> Run:
     """A few patches, masked, replaced or left, each pixel predicted by its level."""
-    return _over_tokens("mlm", {})
+    return _over_tokens("mlm", {}, epochs=30)
 
 
 def gpt() -> Run:
     """The next patch."""
-    return _over_tokens("gpt", {"normalise": False})
+    return _over_tokens("gpt", {"normalise": False}, epochs=30)
 
 
 def data2vec() -> Run:
     """What a slow copy makes of hidden patches."""
-    return _over_tokens("data2vec", {"momentum": (0.99, 0.999)})
+    return _over_tokens("data2vec", {"momentum": (0.99, 0.999), "masked": 0.4}, epochs=24)
 
 
 def ijepa() -> Run:
@@ -152,12 +152,12 @@ def ijepa() -> Run:
 
 def cpc() -> Run:
     """The patches below, told from others."""
-    return _over_tokens("cpc", {"steps": 2, "hidden": 128, "dim": 64})
+    return _over_tokens("cpc", {"steps": 2, "hidden": 128, "dim": 64}, epochs=6)
 
 
 def neighbours() -> Run:
     """The patches around."""
-    return _over_tokens("neighbours", {"normalise": False, "hidden": 256})
+    return _over_tokens("neighbours", {"normalise": False, "hidden": 256}, epochs=24)
 
 
 def autoencoder() -> Run:
@@ -167,7 +167,7 @@ def autoencoder() -> Run:
 
 def denoising() -> Run:
     """From a spoilt picture."""
-    return _run("denoising", {**DRAWN, "masked": 0.5, "noise": 0.1}, decay=0.0)
+    return _run("denoising", {**DRAWN, "masked": 0.75}, epochs=8, decay=0.0)
 
 
 def inpainting() -> Run:
@@ -189,11 +189,11 @@ def bigan() -> Run:
 
 def nextframe() -> Run:
     """What a camera sees next that moves over the picture."""
-    return _run("nextframe", {**DRAWN, "hidden": 256})
+    return _run("nextframe", {**DRAWN, "min_scale": 0.45, "hidden": 256}, epochs=8)
 
 
-def _task(task: str, **training: Any) -> Run:
-    return _run("pretext", {**VIEWS, "task": task, "hidden": 256}, **training)
+def _task(task: str, min_scale: float = 0.3, **training: Any) -> Run:
+    return _run("pretext", {"min_scale": min_scale, "task": task, "hidden": 256}, **training)
 
 
 def pretext() -> Run:
@@ -208,17 +208,17 @@ def rotation() -> Run:
 
 def jigsaw() -> Run:
     """How its tiles were shuffled."""
-    return _task("jigsaw", epochs=2)
+    return _task("jigsaw", 0.8, epochs=3)
 
 
 def relative_position() -> Run:
     """Where one part lies beside another."""
-    return _task("relative_position", epochs=4)
+    return _task("relative_position", 0.8, epochs=12)
 
 
 def temporal_order() -> Run:
     """Whether moments of a camera's way are in order."""
-    return _task("temporal_order", epochs=3)
+    return _task("temporal_order", 0.45, epochs=6)
 
 
 def colorization() -> Run:

@@ -15,7 +15,7 @@ from twinlens.views.resample import DRAWS, central_box, gaussian, locate, random
 _JITTER = (0.8, 0.8, 0.8, 0.2)  # brightness, contrast, saturation, hue at strength 1 (SimCLR, appendix A)
 _SIGMA = 2 / 224  # SimCLR, appendix A: at most 2 pixels, at least a twentieth of that, in views of 224 pixels
 _WEAK_SCALE = 0.2  # He et al. 2022, "Masked autoencoders are scalable vision learners", published settings
-_MOVING = (0.25, 0.5)  # a guess: larger boxes have nowhere to go, smaller ones have little in common
+_MOVING = 0.25  # a guess: smaller boxes have little in common, and those of more than 1 - 0.25 nowhere to go
 _WORK = {"cpu": 2**22}  # bytes in work at a time: on a processor what its caches hold, elsewhere a gigabyte
 
 
@@ -57,9 +57,10 @@ class ImageViews(Maker):
     the batch may choose the kernel, up to rounding.
 
     Moving views are what a camera sees on a straight way over the picture, at an even pace, all mirrored or none, and
-    without changes of colour. Its first and last boxes are drawn as those of weak views, but of a quarter to half of
-    the picture, which leaves it room to move, and their places differ, along both axes, by a quarter to three quarters
-    of that room: by some 2 to 18 of 32 pixels. In pictures so wide or tall that no such box fits, it stands still.
+    without changes of colour. Its first and last boxes are drawn as those of weak views, but of `min_scale` of the
+    picture, a quarter at least, to twice that, nine tenths at most, which leaves it room to move; and their places
+    differ, along both axes, by a quarter to three quarters of that room: by default by some 2 to 18 of 32 pixels. In
+    pictures so wide or tall that no such box fits, it stands still.
 
     Args:
         size: Side of a large view in pixels.
@@ -94,7 +95,9 @@ class ImageViews(Maker):
         self._large = Recipe(size, (min_scale, 1.0), flip, jitter, jitter_share, grey, blur, solarize)
         nearest = max(16, 16 * round(size * 3 / 7 / 16))
         self._small = Recipe(nearest if small_size is None else small_size, small_scale, flip)
-        for recipe in (self._large, self._small):
+        least = min(max(min_scale, _MOVING), 1 - _MOVING)
+        self._moving = Recipe(size, (least, min(2 * least, 0.9)), flip)
+        for recipe in (self._large, self._small, self._moving):
             _check(recipe)
 
     def create(self, raw: Raw, key: Tensor, views: Views) -> tuple[Tensor, ...]:
@@ -102,7 +105,7 @@ class ImageViews(Maker):
         recipes = self.recipes(views)
         changes = [draw(fold(key, i), aspect, recipe) for i, recipe in enumerate(recipes)]
         if views.moving:
-            changes[: views.large] = travel(fold(key, 0), aspect, self._large.flip, views.large)
+            changes[: views.large] = travel(fold(key, 0), aspect, self._moving, views.large)
         return tuple(render(pixels, each, recipe.size) for each, recipe in zip(changes, recipes, strict=True))
 
     def clean(self, raw: Raw) -> Tensor:
@@ -144,14 +147,14 @@ def draw(key: Tensor, aspect: Tensor, recipe: Recipe) -> Changes:
     )
 
 
-def travel(key: Tensor, aspect: Tensor, flip: float, moments: int) -> list[Changes]:
+def travel(key: Tensor, aspect: Tensor, recipe: Recipe, moments: int) -> list[Changes]:
     """What a camera sees at so many `moments` of its way over pictures, from `key` (N,) and their `aspect` (N,)."""
     draws = uniform(key, 2 * DRAWS + 1)
     first, last = draws[:, :DRAWS], draws[:, DRAWS:-1]
     place = (first[:, -2:] + 0.25 + 0.5 * last[:, -2:]) % 1  # by itself uniform, yet away from the first
-    start = random_box(first, aspect, _MOVING)
-    end = random_box(torch.cat((last[:, :-2], place), 1), aspect, _MOVING)
-    still = Changes(start, draws[:, -1] < flip, aspect.new_tensor([1, 1, 1, 0]).expand(len(aspect), -1))
+    start = random_box(first, aspect, recipe.area)
+    end = random_box(torch.cat((last[:, :-2], place), 1), aspect, recipe.area)
+    still = Changes(start, draws[:, -1] < recipe.flip, aspect.new_tensor([1, 1, 1, 0]).expand(len(aspect), -1))
     return [still._replace(box=start.lerp(end, moment)) for moment in torch.linspace(0, 1, moments).tolist()]
 
 
