@@ -126,12 +126,12 @@ def mae() -> Run:
 
 def simmim() -> Run:
     """Masked patches, whose places the encoder sees."""
-    return _over_tokens("simmim", {}, epochs=30)
+    return _over_tokens("simmim", {})
 
 
 def mlm() -> Run:
     """A few patches, masked, replaced or left, each pixel predicted by its level."""
-    return _over_tokens("mlm", {}, epochs=30)
+    return _over_tokens("mlm", {"masked": 0.3})
 
 
 def gpt() -> Run:
@@ -141,13 +141,13 @@ def gpt() -> Run:
 
 def data2vec() -> Run:
     """What a slow copy makes of hidden patches."""
-    return _over_tokens("data2vec", {"momentum": (0.99, 0.999), "masked": 0.4}, epochs=24)
+    return _over_tokens("data2vec", {"momentum": (0.99, 0.999), "masked": 0.4})
 
 
 def ijepa() -> Run:
     """What a slow copy makes of hidden blocks."""
     heads = {"predictor_width": 64, "predictor_depth": 1, "predictor_heads": 4, "momentum": 0.99}
-    return _over_tokens("ijepa", heads)
+    return _over_tokens("ijepa", heads, epochs=8)
 
 
 def cpc() -> Run:
