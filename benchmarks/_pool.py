@@ -166,6 +166,7 @@ def _collapsing() -> Iterator[Case]:
     # On the digits these two, after 60 epochs, have a tenth of their dimensions left: as many as SimSiam that is whole.
     few = (COMPLETE, CLUSTER)
     yield Case("codes are ignored", point, "bigan", PLAYED | {"cycle": 0.0}, broken=_one_drawing)
+    yield Case("momentum of 0.9", few, "bigan", PLAYED | {"cycle": 0.0, "momentum": 0.9})
     yield Case("nothing but the prior", few, "vae", {"epochs": 3, "beta": 100.0, "decay": 0.0})
     yield Case(
         "discriminator too strong", (*few, STALLED), "bigan", PLAYED | {"discriminator_rate": 20.0}, broken=_unbounded

@@ -31,9 +31,9 @@ DIM, SEEDS = 10, 3
 ORDERED = (2, 4, 5)  # size, x, y are amounts
 SCORES = ("mig", "dci disentanglement", "dci completeness", "dci informativeness", "sap", "factor_vae")
 VIEWS = {"min_scale": 1.0, "flip": 0.0}  # a crop or a mirror would change factors
-SAME = {"dim": DIM, "decoder_width": 16, "decay": 0.0, "epochs": 15, "batch": 128}
+SAME = {"dim": DIM, "decoder_width": 16, "decay": 0.0, "epochs": 100, "batch": 64}
 SETTINGS: dict[str, dict[str, Any]] = {
-    "vae": {**SAME, "beta": 8.0, "likelihood": "bernoulli"},
+    "vae": {**SAME, "beta": 4.0, "likelihood": "bernoulli"},
     "autoencoder": SAME,
 }
 

@@ -162,6 +162,7 @@ def test_the_discriminator_has_a_rate_of_its_own() -> None:
     method = bigan(discriminator_rate=0.3)
     groups = optimizer("adamw", method, rate=1e-3, decay=0.0).param_groups
     rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    assert {group["betas"] for group in groups} == {(0.5, 0.999)}
     for name, parameter in method.named_parameters():
         assert rates[id(parameter)] == pytest.approx(3e-4 if name.startswith("discriminator") else 1e-3), name
 

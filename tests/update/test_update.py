@@ -144,3 +144,13 @@ def test_lars_moves_zero_weights() -> None:
     weight.grad = torch.ones(2, 2)
     LARS([weight], lr=0.1).step()
     assert (weight < 0).all()
+
+
+@pytest.mark.parametrize(("name", "key", "expected"), [("adamw", "betas", (0.5, 0.999)), ("sgd", "momentum", 0.5)])
+def test_a_part_may_have_a_momentum_of_its_own(name: Any, key: str, expected: Any) -> None:
+    part = with_rate(nn.Linear(2, 2), Rate(momentum=0.5))
+    found = optimizer(name, nn.Sequential(part, nn.Linear(2, 2)), rate=1.0, decay=0.0)
+    own = {id(parameter) for parameter in part.parameters()}
+    for group in found.param_groups:
+        mine = {id(parameter) for parameter in group["params"]} <= own
+        assert (group[key] == expected) == mine

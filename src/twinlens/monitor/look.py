@@ -86,8 +86,11 @@ class Look:
         z = torch.stack([encoder(view).float() for view in views], dim=1)  # (N, V, D)
         if not z.isfinite().all():
             return {"finite": 0.0}
+        apart = {"alignment": alignment(z[:, 0], z[:, 1])}
+        if (views[0] == views[1]).all():
+            return apart  # views that are all the same tell nothing of what tells samples from views
         found, most = lidar(z), max(min(len(z) - 1, z.shape[2]), 1)
-        return {"alignment": alignment(z[:, 0], z[:, 1]), "lidar": found, "lidar_share": found / most}
+        return apart | {"lidar": found, "lidar_share": found / most}
 
     def _pairs(self, method: Method) -> dict[str, float]:
         index = random.permutation(len(self.learn), self.seed, _EPOCH)[: self.batch]

@@ -13,10 +13,14 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class Rate(NamedTuple):
-    """How a part's learning rate differs from the run's: by a factor, and whether it keeps out of the schedule."""
+    """How a part's learning rate differs from the run's: by a factor, and whether it keeps out of the schedule.
+
+    `momentum` takes the place of the optimizer's own (of AdamW, the first beta).
+    """
 
     factor: float = 1.0
     fixed: bool = False
+    momentum: float | None = None
 
 
 def with_rate(module: M, rate: Rate) -> M:
@@ -38,7 +42,9 @@ def optimizer(name: Name, module: nn.Module, *, rate: float, decay: float) -> to
     groups: list[dict[str, Any]] = []
     for each in dict.fromkeys(rates.values()):
         of_rate = [parameter for parameter in rates if rates[parameter] == each and parameter.requires_grad]
-        common = each._asdict() | {"lr": rate * each.factor}
+        common: dict[str, Any] = {"factor": each.factor, "fixed": each.fixed, "lr": rate * each.factor}
+        if each.momentum is not None:
+            common |= {"betas": (each.momentum, 0.999)} if name == "adamw" else {"momentum": each.momentum}
         matrices, vectors = ([p for p in of_rate if (p.ndim > 1) == matrix] for matrix in (True, False))
         groups += [{"params": matrices, "weight_decay": decay} | common] if matrices else []
         groups += [{"params": vectors, "weight_decay": 0.0, "trust": None} | common] if vectors else []
