@@ -9,6 +9,7 @@ import json
 import re
 import statistics
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,29 +57,76 @@ def quality(name: str) -> str:
         return ""
     found = json.loads(path.read_text())
     columns = {name: title for name, title in COLUMNS.items() if name in found["rows"][0]}
-    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for row in found["rows"]:
-        groups.setdefault((row["method"], row["epochs"]), []).append(row)
+    about = (
+        f"{QUALITY[name]}: test accuracy in %, last checkpoint; {found['machine']['cpu']}, {found['date']} "
+        f"(`benchmarks/results/{path.name}`). Mean over seeds [lowest and highest end of their 95 % intervals]; bold "
+        "where the interval of every seed stands apart from those of raw pixels and of the same encoder untrained. The "
+        "last column names the use of labels in which a method leads its better baseline by most."
+    )
+    if "fine-tuned" in columns:
+        about += (
+            " Fine-tuned: with 100 labels a class; beside it raw pixels are probed with as many, and the untrained "
+            "encoder is trained on the same."
+        )
     lines = [
-        f"{QUALITY[name]}: Fashion-MNIST, test accuracy in %, last checkpoint; {found['machine']['cpu']}, "
-        f"{found['date']} (`benchmarks/results/{path.name}`). Mean over seeds [lowest and highest end of their 95 % "
-        "intervals]; bold where the interval of every seed stands apart from those of raw pixels and of the same "
-        "encoder untrained.",
+        about,
         "| | seeds | views | minutes | " + " | ".join(columns.values()) + " | leads most by |",
         "|---|---|---|---|" + "---|" * (len(columns) + 1),
-        f"| raw pixels | | | | {' | '.join(baseline(found['rows'][:1], name, 'raw') for name in columns)} | |",
     ]
-    for encoder in dict.fromkeys(row["encoder"] for row in found["rows"]):
-        rows = [row for row in found["rows"] if row["encoder"] == encoder]
-        lines.append(
-            f"| {encoder}, untrained | | | | {' | '.join(baseline(rows, name, 'untrained') for name in columns)} | |"
-        )
-    for (method, _), rows in groups.items():
-        minutes = statistics.mean(row["seconds"] for row in rows) / 60
-        facts = f"{len(rows)} | {rows[0]['views'] / 1e6:.1f} M | {minutes:.1f}"
-        cells = " | ".join(cell(rows, name) for name in columns)
-        lines.append(f"| {method} | {facts} | {cells} | {columns[max(columns, key=lambda use: lead(rows, use))]} |")
-    return lines[0] + "\n\n" + "\n".join(lines[1:])
+    for data in dict.fromkeys(map(learnt_from, found["rows"])):
+        lines += part(data, [row for row in found["rows"] if learnt_from(row) == data], columns)
+    return lines[0] + "\n\n" + "\n".join(lines[1:]) + generative(found["rows"])
+
+
+def learnt_from(row: dict[str, Any]) -> str:
+    """The data of a row."""
+    return str(row.get("data", "fashion-mnist"))
+
+
+def part(data: str, rows: list[dict[str, Any]], columns: dict[str, str]) -> Iterator[str]:
+    """The lines of what learnt from one dataset, its baselines first."""
+    yield f"| {data}, raw pixels | | | | {' | '.join(baseline(rows[:1], name, 'raw') for name in columns)} | |"
+    for encoder in dict.fromkeys(row["encoder"] for row in rows):
+        of_it = [row for row in rows if row["encoder"] == encoder]
+        cells = " | ".join(baseline(of_it, name, "untrained") for name in columns)
+        yield f"| {data}, {encoder}, untrained | | | | {cells} | |"
+    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["method"], row["epochs"]), []).append(row)
+    for (method, _), group in groups.items():
+        minutes = statistics.mean(row["seconds"] for row in group) / 60
+        facts = f"{len(group)} | {group[0]['views'] / 1e6:.1f} M | {minutes:.1f}"
+        cells = " | ".join(cell(group, name) for name in columns)
+        yield f"| {method} | {facts} | {cells} | {columns[max(columns, key=lambda use: lead(group, use))]} |"
+
+
+def generative(rows: list[dict[str, Any]]) -> str:
+    """The table of methods that decode: how far reconstructions and drawn samples are from real ones."""
+    able = [row for row in rows if "reconstruction error" in row]
+    if not able:
+        return ""
+    lines = [
+        "\n\nOf those that decode: the squared error of a pixel in [-2, 2], beside the mean picture's, and KID of "
+        "drawn samples on features of SimCLR's encoder, beside that of real samples and of what was drawn before "
+        "training (seed 0).",
+        "",
+        "| | reconstruction error | of the mean picture | KID | of real samples | before training |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in (row for row in able if row["seed"] == 0):
+        found, drawn = row["reconstruction error"], row.get("KID")
+        kid = "| | | |"
+        if drawn:
+            three = (drawn, drawn["training pictures"], drawn["before training"])
+            kid = f"| {' | '.join(amount(one) for one in three)} |"
+        lines.append(f"| {row['method']} | {amount(found)} | {amount(found['mean training picture'])} {kid}")
+    return "\n".join(lines)
+
+
+def amount(found: dict[str, Any]) -> str:
+    """A number and its interval."""
+    low, high = found["interval"]
+    return f"{found['value']:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def cell(rows: list[dict[str, Any]], name: str) -> str:
