@@ -167,7 +167,7 @@ def autoencoder() -> Run:
 
 def denoising() -> Run:
     """From a spoilt picture."""
-    return _run("denoising", {**DRAWN, "masked": 0.75}, epochs=8, decay=0.0)
+    return _run("denoising", {**DRAWN, "masked": 0.5, "noise": 0.1}, epochs=4, decay=0.0)
 
 
 def inpainting() -> Run:
