@@ -152,7 +152,7 @@ def ijepa() -> Run:
 
 def cpc() -> Run:
     """The patches below, told from others."""
-    return _over_tokens("cpc", {"steps": 2, "hidden": 128, "dim": 64}, epochs=6)
+    return _over_tokens("cpc", {"steps": 2, "hidden": 128, "dim": 64}, epochs=4)
 
 
 def neighbours() -> Run:
