@@ -33,7 +33,7 @@ def methods() -> str:
     for name, cls in discover.methods().items():
         module, text = inspect.getmodule(cls), inspect.getdoc(cls) or ""
         title, about = (inspect.getdoc(module) or "").split("\n")[0].split(": ", 1)
-        source = re.findall(r"arXiv \d{4}\.\d{4,5}|doi:10\.[^\s,;)]+|JMLR \d+", text)[0]
+        source = re.findall(r"arXiv \d{4}\.\d{4,5}|doi:10\.[^\s,;)]+|JMLR \d+", text)[0].rstrip(".")
         authors = text.split("\n")[0].split(', "')[0]
         rows.append(f"| `{name}` ({title}) | {about} | {authors}, {source} |")
     return "\n".join(rows)

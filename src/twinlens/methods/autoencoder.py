@@ -1,4 +1,4 @@
-"""An autoencoder: draw a sample from a code that is much smaller than it."""
+"""Autoencoder: draw a sample from a code that is much smaller than it."""
 
 from torch import Tensor, nn
 

@@ -15,11 +15,12 @@ from twinlens.update.optimizers import Rate, with_rate
 
 
 class BiGAN(Method):
-    """Donahue, Krahenbuhl, Darrell 2017, "Adversarial feature learning"; also Dumoulin et al. 2017, arXiv 1606.00704.
+    """Donahue, Krahenbuhl, Darrell 2017, "Adversarial feature learning".
 
-    arXiv 1605.09782, section 3. D tells pairs (x, E(x)) from (G(z), z), with odds above one for the former; E and G
-    are trained with the labels swapped. Both losses go back at once. D is normalised as by Miyato et al. 2018, arXiv
-    1802.05957, instead of over the batch; z is normal, as in arXiv 1606.00704.
+    arXiv 1605.09782, section 3; also Dumoulin et al. 2017, arXiv 1606.00704. D tells pairs (x, E(x)) from (G(z), z),
+    with odds above one for the former; E and G are trained with the labels swapped. Both losses go back at once. D
+    is normalised as by Miyato et al. 2018, arXiv 1802.05957, instead of over the batch; z is normal, as in arXiv
+    1606.00704.
 
     Args:
         encoder: (N, ...) -> (N, D), with `dim` and `shape`; E is a linear map of what it gives.

@@ -1,4 +1,4 @@
-"""A denoising autoencoder: draw the clean sample from a corrupted one."""
+"""Denoising autoencoder: draw the clean sample from a corrupted one."""
 
 from math import prod
 

@@ -1,4 +1,4 @@
-"""Context encoders: fill the holes of a picture from what is around them."""
+"""Context encoder: fill the holes of a picture from what is around them."""
 
 import torch
 from torch import Tensor, nn

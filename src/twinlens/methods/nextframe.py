@@ -1,4 +1,4 @@
-"""Draw the next frame of a clip from those before it."""
+"""Next frame: draw what comes next in a clip from what came before."""
 
 import torch
 from torch import Tensor, nn

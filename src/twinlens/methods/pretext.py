@@ -13,13 +13,14 @@ from twinlens.views.tasks import coloured, find, refuse_grey
 
 
 class Pretext(Method):
-    """One classifier for five tasks, whose answers come with the views (`twinlens.views.tasks`).
+    """Gidaris et al. 2018, "Unsupervised representation learning by predicting image rotations", and four more.
 
-    "rotation": Gidaris et al. 2018, arXiv 1803.07728. "jigsaw": Noroozi & Favaro 2016, arXiv 1603.09246.
-    "relative_position": Doersch et al. 2015, arXiv 1505.05192. "colorization": Zhang et al. 2016, arXiv 1603.08511.
-    "temporal_order": Misra et al. 2016, arXiv 1603.08561. In each an encoder sees the views one by one, and a head
-    their embeddings side by side. Of colours rare ones count more (Zhang et al., section 2.2); their frequency is here
-    that of the run so far, and no Gaussian smooths it. Where answers are as frequent as each other all count the same.
+    "rotation": arXiv 1803.07728. "jigsaw": Noroozi & Favaro 2016, arXiv 1603.09246. "relative_position": Doersch et al.
+    2015, arXiv 1505.05192. "colorization": Zhang et al. 2016, arXiv 1603.08511. "temporal_order": Misra et al.
+    2016, arXiv 1603.08561. Answers come with the views (`twinlens.views.tasks`). In each an encoder sees the views
+    one by one, and a head their embeddings side by side. Of colours rare ones count more (Zhang et al., section
+    2.2); their frequency is here that of the run so far, and no Gaussian smooths it. Where answers are as frequent
+    as each other all count the same.
 
     Args:
         encoder: (N, ...) -> (N, D), with `dim` = D.
