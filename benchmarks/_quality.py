@@ -21,6 +21,7 @@ from twinlens.recipes import find
 from twinlens.run import Run, load
 
 Row = dict[str, Any]
+FASHION = "fashion-mnist"
 VALIDATION = 10_000  # of Fashion-MNIST's 60,000 training pictures
 
 
@@ -28,16 +29,15 @@ VALIDATION = 10_000  # of Fashion-MNIST's 60,000 training pictures
 class Table:
     """A benchmark of quality: how many runs of each recipe, what is set otherwise than there, and what is measured.
 
-    `data` names what a recipe learns from where it is not Fashion-MNIST, `smallest` what it needs for digits, which are
-    8 x 8. `shots` labels a class (1, 10 or 100, as raw pixels are probed) are fine-tuned with, none if 0; `more`
-    measures what only some methods have.
+    A recipe learns from Fashion-MNIST; one that is named RECIPE@DATA from that data. `smallest` says what one needs for
+    digits, which are 8 x 8, or for `factors` in the place of other data. `shots` labels a class (1, 10 or 100, as raw
+    pixels are probed) are fine-tuned with, none if 0; `more` measures what only some methods have.
     """
 
     name: str
     claim: str
     seeds: Mapping[str, int]
     changes: Mapping[str, Row] = field(default_factory=dict)
-    data: Mapping[str, str] = field(default_factory=dict)
     smallest: Mapping[str, Row] = field(default_factory=dict)
     shots: int = 0
     more: Callable[[Run, str], Row] = lambda run, data: {}
@@ -70,24 +70,32 @@ def main(table: Table, text: str | None) -> None:
         settings = {method: {"epochs": 1, "batch": 256} | table.smallest.get(method, {}) for method in seeds}
     runs.mkdir(parents=True, exist_ok=True)
     rows, order = _record.kept(name, options.out), list(seeds)
+
+    def place(row: Row) -> int:
+        names = (f"{row['method']}@{row.get('data')}", row["method"])
+        return next(order.index(each) for each in names if each in order)
+
     for seed in range(options.seeds or (1 if options.smallest else max(seeds.values()))):
         for method in options.methods:
-            wanted = {"method": method, "seed": seed, "settings": settings[method]}
-            known = any(all(row[key] == value for key, value in wanted.items()) for row in rows)
+            recipe, _, data = method.partition("@")
+            if options.smallest:
+                data = "factors" if data else "digits"
+            data = validation(runs, data or FASHION) if options.validation else data or FASHION
+            wanted = {"method": recipe, "data": Path(data).stem, "seed": seed, "settings": settings[method]}
+            known = any(all(row.get(key, FASHION) == value for key, value in wanted.items()) for row in rows)
             if known or (options.seeds is None and seed >= seeds[method]):
                 continue
-            data = "digits" if options.smallest else table.data.get(method, "fashion-mnist")
-            data = validation(runs, data) if options.validation else data
             rows.append(measure(table, method, seed, data, runs, settings[method]))
             print(json.dumps(rows[-1]), flush=True)
-            rows.sort(key=lambda row: (order.index(row["method"]), row["epochs"], row["seed"]))
+            rows.sort(key=lambda row: (place(row), row["epochs"], row["seed"]))
             _record.write(name, table.claim, rows, sorted({row["seed"] for row in rows}), out=options.out)
 
 
 def measure(table: Table, method: str, seed: int, data: str, runs: Path, settings: Row) -> Row:
     """One run, trained if it is not finished yet: its figures and its baselines'."""
     path = runs / "-".join([method, *(f"{name}={value}" for name, value in sorted(settings.items())), str(seed)])
-    recipe = find("fashion_mnist", method)
+    name = method.partition("@")[0]
+    recipe = find("fashion_mnist", name)
     if not (path / "encoder.safetensors").exists():
         resume = (path / "run.json").exists()
         pretrain(data, recipe.method, recipe=recipe, seed=seed, out=path, resume=resume, **settings)
