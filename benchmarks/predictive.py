@@ -24,8 +24,8 @@ from twinlens.recipes import find
 from twinlens.run import Run, load
 
 CLAIM = (
-    "the predictive, generative and pretext methods in the rows stand above the untrained encoder and raw pixels, "
-    "intervals apart, by nearest neighbours, a probe or fine-tuning"
+    "which of the methods that predict, reconstruct or generate, and which pretext tasks, stand above the untrained "
+    "encoder and raw pixels, intervals apart, and by which use of labels; rows that do not stay in"
 )
 SIX: tuple[str, ...] = ("mae",)  # with three seeds
 OVER_TOKENS = ("mae", "simmim", "mlm", "gpt", "data2vec", "ijepa", "cpc", "neighbours")
