@@ -13,7 +13,7 @@ import numpy as np
 from twinlens.data.load import load as load_data
 from twinlens.distributed import device
 from twinlens.evaluate.baselines import Raw
-from twinlens.evaluate.finetune import finetune, supervised
+from twinlens.evaluate.finetune import FineTuning, finetune, supervised
 from twinlens.evaluate.protocol import standard
 from twinlens.evaluate.result import Labelled, Result
 from twinlens.fit import pretrain
@@ -102,7 +102,7 @@ def measure(table: Table, method: str, seed: int, data: str, runs: Path, setting
     run = load(path)
     last = run.metrics[-1]
     row: Row = {
-        "method": method,
+        "method": name,
         "seed": seed,
         "commit": _record.commit(),
         "settings": settings,
@@ -140,8 +140,9 @@ def finetuned(run: Run, data: str, shots: int, kept: Mapping[str, Path]) -> dict
         path = kept[kind].with_name(f"{kept[kind].name}-finetuned-{views}.json")
         if not path.exists():
             split, encoder = run.read(data), run.encoder if kind == "trained" else run.untrained
-            assert split.test is not None
-            result = judge(encoder, split.train, split.test, run.maker(run.size), device=device(), shots=shots)
+            assert split.test is not None and split.train.labels is not None
+            how = FineTuning(batch=min(64, shots * len(np.unique(split.train.labels))))
+            result = judge(encoder, split.train, split.test, run.maker(run.size), device=device(), how=how, shots=shots)
             path.write_text(json.dumps(result.as_dict()))
         found[kind] = restored(json.loads(path.read_text()))
     return found
