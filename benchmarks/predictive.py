@@ -16,7 +16,7 @@ from typing import Any
 from _quality import Table, main
 from torch import nn
 
-from twinlens.evaluate.amount import Amount
+from twinlens.evaluate.result import Result
 from twinlens.fit import pretrain
 from twinlens.generation import reconstruction, two_sample
 from twinlens.method import Decodes, Generates
@@ -45,7 +45,7 @@ def generative(run: Run, data: str) -> dict[str, Any]:
     return row
 
 
-def plain(amount: Amount) -> dict[str, Any]:
+def plain(amount: Result) -> dict[str, Any]:
     """An amount and its baselines, each with its interval."""
     row: dict[str, Any] = {"value": amount.value, "interval": amount.interval}
     return row | {name: {"value": one.value, "interval": one.interval} for name, one in amount.baselines.items()}

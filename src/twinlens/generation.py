@@ -14,8 +14,7 @@ from twinlens.data.pictures import Pictures
 from twinlens.embed import clean_views, embed
 from twinlens.encoders.contract import evaluating
 from twinlens.errors import InputError
-from twinlens.evaluate.amount import Amount
-from twinlens.evaluate.result import bootstrap
+from twinlens.evaluate.result import Result, bootstrap
 from twinlens.evaluate.two_sample import kid
 from twinlens.method import Decodes, Generates
 from twinlens.report.learnt import drawable, drawn
@@ -27,7 +26,7 @@ _SIDE, _GAP = 64, 2  # in a sheet: pixels on a side at least, and between pictur
 
 
 @torch.no_grad()  # no inference mode: what the run loads within, it keeps
-def reconstruction(run: Run, data: Data) -> Amount:
+def reconstruction(run: Run, data: Data) -> Result:
     """The squared error of a number of a view, decoded from its code, over the clean views of the test part of `data`.
 
     Views lie in [-2, 2], 64 grey levels a unit. Beside it stands the same of the mean training picture. The interval is
@@ -50,7 +49,8 @@ def reconstruction(run: Run, data: Data) -> Amount:
     )  # (2, M)
     settings = {"training": len(train), "test": len(test), "unit": "64 grey levels, squared"}
     found, guessed = (
-        Amount("reconstruction error", float(each.mean()), bootstrap(each), settings) for each in errors.cpu().numpy()
+        Result("reconstruction error", float(each.mean()), bootstrap(each), settings, share=False)
+        for each in errors.cpu().numpy()
     )
     return found.beside({MEAN: guessed})
 
@@ -60,7 +60,7 @@ def _error(guess: Tensor, view: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def two_sample(run: Run, data: Data, features: nn.Module, *, count: int = 10_000, seed: int = 0) -> Amount:
+def two_sample(run: Run, data: Data, features: nn.Module, *, count: int = 10_000, seed: int = 0) -> Result:
     """KID (twinlens.evaluate.two_sample) between samples that the method draws and real ones, as many of each.
 
     They are `count`, or as many as the test part of `data` has. `features` is a frozen encoder that sees both: one that

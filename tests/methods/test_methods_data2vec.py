@@ -1,31 +1,21 @@
 """data2vec: the target, the loss of what is hidden, who sees what, and the slow copy, over every kind of tokens."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from tokenwise import MEASURED, batch, encoders
 from torch import Tensor
 
 from twinlens import discover, random
 from twinlens.batch import Batch
-from twinlens.encoders.clip import clip
-from twinlens.encoders.sequence import waves, words
-from twinlens.encoders.tokens import Tokens
-from twinlens.encoders.vit import vit
 from twinlens.errors import InputError
 from twinlens.methods.data2vec import Data2Vec
 from twinlens.views.masks import hide
 
 SIZE: dict[str, Any] = {"width": 16, "depth": 3, "heads": 2}
-ENCODERS: dict[str, Callable[[], Tokens]] = {
-    "pictures": lambda: vit(3, 8, patch=2, **SIZE),
-    "words": lambda: words(7, 10, **SIZE),
-    "waves": lambda: waves(2, 24, window=3, **SIZE),
-    "clips": lambda: clip((4, 3, 4, 4), patch=2, **SIZE),
-}
-MEASURED = [name for name in ENCODERS if name != "words"]
+ENCODERS = encoders(depth=3)
 
 
 def data2vec(name: str = "pictures", **settings: Any) -> Data2Vec:
@@ -37,16 +27,6 @@ def data2vec(name: str = "pictures", **settings: Any) -> Data2Vec:
         for parameter in method.teacher.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=draw, dtype=torch.float64))
     return method
-
-
-def batch(method: Data2Vec, samples: int = 4) -> Batch:
-    shape = (samples, *method.student.shape)
-    draw = torch.Generator().manual_seed(1)
-    if method.student.vocabulary:
-        view = torch.randint(method.student.vocabulary, shape, generator=draw)
-    else:
-        view = torch.randn(shape, generator=draw, dtype=torch.float64)
-    return Batch((view,), torch.arange(samples), random.keys(0, 0, torch.arange(samples)))
 
 
 def masks(method: Data2Vec, given: Batch) -> Tensor:
@@ -130,17 +110,6 @@ def test_the_mean_is_over_the_last_blocks_or_all_there_are() -> None:
     by_top = {top: data2vec(top=top).targets(view) for top in (1, 2, 3, 6)}
     assert torch.equal(by_top[6], by_top[3])
     assert not torch.allclose(by_top[1], by_top[2]) and not torch.allclose(by_top[2], by_top[3])
-
-
-@pytest.mark.parametrize("name", ENCODERS)
-def test_a_sample_is_by_itself(name: str) -> None:
-    method = data2vec(name)
-    given = batch(method)
-    (loss,) = method.encode(given)
-    assert len(set(loss.tolist())) == 4
-    for n in range(4):
-        alone = Batch((given.views[0][n : n + 1],), given.index[n : n + 1], given.key[n : n + 1])
-        torch.testing.assert_close(method.encode(alone)[0], loss[n : n + 1])
 
 
 @pytest.mark.parametrize("name", MEASURED)

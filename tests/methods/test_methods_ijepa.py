@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from tokenwise import MEASURED, batch, encoders
 from torch import Tensor
 
 from twinlens import random
 from twinlens.batch import Batch
 from twinlens.encoders.clip import clip
-from twinlens.encoders.sequence import waves, words
+from twinlens.encoders.sequence import words
 from twinlens.encoders.tokens import Tokens
 from twinlens.encoders.vit import vit
 from twinlens.errors import InputError
@@ -20,13 +21,7 @@ from twinlens.methods import ijepa as ijepa_module
 from twinlens.methods.ijepa import IJEPA
 
 SIZE: dict[str, Any] = {"width": 16, "depth": 2, "heads": 2}
-ENCODERS: dict[str, Callable[[], Tokens]] = {
-    "pictures": lambda: vit(3, 10, patch=2, **SIZE),
-    "words": lambda: words(7, 20, **SIZE),
-    "waves": lambda: waves(2, 30, window=3, **SIZE),
-    "clips": lambda: clip((4, 3, 8, 8), patch=2, **SIZE),
-}
-MEASURED = [name for name in ENCODERS if name != "words"]
+ENCODERS = encoders(size=10, length=20, moments=30, film=(4, 3, 8, 8))
 SMALL: dict[str, Any] = {"predictor_width": 8, "predictor_depth": 2, "predictor_heads": 2}
 
 
@@ -43,16 +38,6 @@ def ijepa(name: str = "pictures", **settings: Any) -> IJEPA:
 
 def keys(count: int, epoch: int = 0) -> Tensor:
     return random.keys(0, epoch, torch.arange(count))
-
-
-def batch(method: IJEPA, samples: int = 5) -> Batch:
-    shape = (samples, *method.encoder.shape)
-    draw = torch.Generator().manual_seed(1)
-    if method.encoder.vocabulary:
-        view = torch.randint(method.encoder.vocabulary, shape, generator=draw)
-    else:
-        view = torch.randn(shape, generator=draw, dtype=torch.float64)
-    return Batch((view,), torch.arange(samples), keys(samples))
 
 
 def blocks(grid: tuple[int, ...], count: int, **settings: Any) -> tuple[Tensor, Tensor]:
@@ -109,7 +94,7 @@ def plain(method: IJEPA, view: Tensor, context: Tensor, targets: Tensor) -> floa
 @pytest.mark.parametrize("name", ENCODERS)
 def test_the_loss_is_the_mean_over_targets_each_predicted_by_itself(name: str) -> None:
     method = ijepa(name)
-    given = batch(method)
+    given = batch(method, 5)
     context, targets = method.masks(given.key)
     assert len({int(each.sum()) for each in context}) > 1  # rows of several lengths,
     assert len({int(each.sum()) for each in targets.flatten(0, 1)}) > 1 or name in ("waves", "clips")
@@ -121,7 +106,7 @@ def test_the_loss_is_the_mean_over_targets_each_predicted_by_itself(name: str) -
 
 def test_gradients_are_those_of_the_mean_over_samples_by_themselves() -> None:
     method = ijepa()
-    given = batch(method)
+    given = batch(method, 5)
     learn = [parameter for parameter in method.parameters() if parameter.requires_grad]
     found = torch.autograd.grad(method.compare(*method.encode(given)), learn)
     alone = [method.encode(Batch((given.views[0][n : n + 1],), given.index, given.key[n : n + 1]))[0] for n in range(5)]
@@ -136,16 +121,16 @@ def test_an_answer_of_nothing_to_targets_of_one_is_off_by_a_half() -> None:
         method.project.bias.zero_()
         method.target.body.norm.weight.zero_()
         method.target.body.norm.bias.copy_(torch.tensor([3.0, -3.0] * 8))  # 1 and -1 once normalised
-    torch.testing.assert_close(method.encode(batch(method))[0], torch.full((5,), 0.5).double(), rtol=1e-5, atol=0)
+    torch.testing.assert_close(method.encode(batch(method, 5))[0], torch.full((5,), 0.5).double(), rtol=1e-5, atol=0)
 
 
 def test_shift_and_scale_of_what_the_slow_copy_says_do_not_matter() -> None:
     method = ijepa()
-    before = method.encode(batch(method))[0]
+    before = method.encode(batch(method, 5))[0]
     with torch.no_grad():
         method.target.body.norm.weight.mul_(300)
         method.target.body.norm.bias.mul_(300).add_(2)
-    torch.testing.assert_close(method.encode(batch(method))[0], before, rtol=1e-3, atol=0)
+    torch.testing.assert_close(method.encode(batch(method, 5))[0], before, rtol=1e-3, atol=0)
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -162,7 +147,7 @@ def test_a_sample_is_by_itself_however_long_the_rows_of_others(name: str) -> Non
 @pytest.mark.parametrize("name", MEASURED)
 def test_predictions_see_the_context_and_nothing_else(name: str) -> None:
     method = ijepa(name)
-    given = batch(method)
+    given = batch(method, 5)
     context, targets = method.masks(given.key)
     assert not (context[:, None] & targets).any()
     view = given.views[0].requires_grad_()
@@ -172,7 +157,7 @@ def test_predictions_see_the_context_and_nothing_else(name: str) -> None:
 
 def test_the_slow_copy_sees_all_and_takes_no_gradient() -> None:
     method = ijepa(context_scale=(0.3, 0.3))
-    given = batch(method)
+    given = batch(method, 5)
     context, targets = method.masks(given.key)
     before, patches = method.encode(given)[0], method.encoder.patchify(given.views[0])
     neither = ~context & ~targets.any(dim=1)

@@ -1,46 +1,26 @@
 """MLM: which tokens are chosen, what becomes of them, and the loss of all of them, over every kind of tokens."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from tokenwise import MEASURED, batch, encoders
 from torch import Tensor
 
 from twinlens import random
 from twinlens.batch import Batch
-from twinlens.encoders.clip import clip
-from twinlens.encoders.sequence import waves, words
-from twinlens.encoders.tokens import Tokens
-from twinlens.encoders.vit import vit
 from twinlens.errors import InputError
 from twinlens.method import Shows
 from twinlens.methods.mlm import MLM
 
 SIZE: dict[str, Any] = {"width": 16, "depth": 2, "heads": 2}
-ENCODERS: dict[str, Callable[[], Tokens]] = {
-    "pictures": lambda: vit(3, 8, patch=2, **SIZE),
-    "words": lambda: words(50, 20, **SIZE),
-    "waves": lambda: waves(2, 60, window=3, **SIZE),
-    "clips": lambda: clip((4, 3, 6, 6), patch=2, **SIZE),
-}
-MEASURED = [name for name in ENCODERS if name != "words"]
+ENCODERS = encoders(vocabulary=50, length=20, moments=60, film=(4, 3, 6, 6))
 
 
 def mlm(name: str = "pictures", **settings: Any) -> MLM:
     torch.manual_seed(0)
     return MLM(ENCODERS[name](), **settings).double()
-
-
-def batch(method: MLM, samples: int = 4) -> Batch:
-    shape = (samples, *method.encoder.shape)
-    draw = torch.Generator().manual_seed(1)
-    if method.encoder.vocabulary:
-        view = torch.randint(method.encoder.vocabulary, shape, generator=draw)
-    else:
-        view = torch.randn(shape, generator=draw, dtype=torch.float64)
-    return Batch((view,), torch.arange(samples), random.keys(0, 0, torch.arange(samples)))
 
 
 def corrupted(method: MLM, given: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -175,17 +155,6 @@ def test_other_words_under_what_is_hidden_change_no_prediction() -> None:
     for where, same in ((gone, True), (chosen & ~gone, False)):
         other = torch.where(where[..., None], (patches + 1) % 50, patches)
         assert torch.equal(method.predict(method.corrupt(other, given.key)[2], hidden, chosen), prediction) == same
-
-
-@pytest.mark.parametrize("name", ENCODERS)
-def test_a_sample_is_by_itself(name: str) -> None:
-    method = mlm(name)
-    given = batch(method)
-    (loss,) = method.encode(given)
-    assert len(set(loss.tolist())) == 4
-    for n in range(4):
-        alone = Batch((given.views[0][n : n + 1],), given.index[n : n + 1], given.key[n : n + 1])
-        torch.testing.assert_close(method.encode(alone)[0], loss[n : n + 1])
 
 
 def test_another_epoch_is_another_question() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from tokenwise import MEASURED, batch, encoders
 from torch import Tensor
 
 from twinlens import random
-from twinlens.batch import Batch
 from twinlens.encoders.clip import clip
 from twinlens.encoders.sequence import waves, words
 from twinlens.encoders.tokens import Tokens
@@ -20,29 +20,13 @@ from twinlens.method import Shows
 from twinlens.methods.neighbours import Neighbours
 
 SIZE: dict[str, Any] = {"width": 16, "depth": 2, "heads": 2}
-ENCODERS: dict[str, Callable[[], Tokens]] = {
-    "pictures": lambda: vit(3, 12, patch=2, **SIZE),
-    "words": lambda: words(7, 10, **SIZE),
-    "waves": lambda: waves(2, 24, window=3, **SIZE),
-    "clips": lambda: clip((6, 3, 10, 10), patch=2, **SIZE),
-}
-MEASURED = [name for name in ENCODERS if name != "words"]
+ENCODERS = encoders(size=12, film=(6, 3, 10, 10))
 SETTINGS: list[dict[str, Any]] = [{}, {"seen": 1}, {"seen": 1, "reach": 2}, {"normalise": False, "blocks": 1}]
 
 
 def neighbours(name: str = "pictures", **settings: Any) -> Neighbours:
     torch.manual_seed(0)
     return Neighbours(ENCODERS[name](), **{"hidden": 12} | settings).double()
-
-
-def batch(method: Neighbours, samples: int = 4) -> Batch:
-    shape = (samples, *method.encoder.shape)
-    draw = torch.Generator().manual_seed(1)
-    if method.encoder.vocabulary:
-        view = torch.randint(method.encoder.vocabulary, shape, generator=draw)
-    else:
-        view = torch.randn(shape, generator=draw, dtype=torch.float64)
-    return Batch((view,), torch.arange(samples), random.keys(0, 0, torch.arange(samples)))
 
 
 def windows(grid: tuple[int, ...], seen: int, reach: int) -> list[tuple[list[int], list[int]]]:
@@ -180,17 +164,6 @@ def test_a_brighter_neighbour_with_more_contrast_is_the_same_normalised_one() ->
         method.content.normalise = normalise
         one, two = method.encode(given)[0], method.encode(given._replace(views=(other,)))[0]
         assert torch.allclose(one, two, rtol=1e-5) == normalise
-
-
-@pytest.mark.parametrize("name", ENCODERS)
-def test_a_sample_is_by_itself(name: str) -> None:
-    method = neighbours(name)
-    given = batch(method)
-    (loss,) = method.encode(given)
-    assert len(set(loss.tolist())) == 4
-    for n in range(4):
-        alone = Batch((given.views[0][n : n + 1],), given.index[n : n + 1], given.key[n : n + 1])
-        torch.testing.assert_close(method.encode(alone)[0], loss[n : n + 1])
 
 
 def test_an_encoder_that_does_not_pool_serves_as_well() -> None:

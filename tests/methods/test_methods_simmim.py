@@ -1,47 +1,27 @@
 """SimMIM: the absolute error of what is hidden, which is not seen, over every kind of tokens."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from tokenwise import MEASURED, batch, encoders
 from torch import Tensor
 
 from twinlens import random
 from twinlens.batch import Batch
-from twinlens.encoders.clip import clip
-from twinlens.encoders.sequence import waves, words
-from twinlens.encoders.tokens import Tokens
-from twinlens.encoders.vit import vit
 from twinlens.errors import InputError
 from twinlens.method import Shows
 from twinlens.methods.simmim import SimMIM
 from twinlens.views.masks import hide
 
 SIZE: dict[str, Any] = {"width": 16, "depth": 2, "heads": 2}
-ENCODERS: dict[str, Callable[[], Tokens]] = {
-    "pictures": lambda: vit(3, 8, patch=2, **SIZE),
-    "words": lambda: words(7, 10, **SIZE),
-    "waves": lambda: waves(2, 24, window=3, **SIZE),
-    "clips": lambda: clip((4, 3, 4, 4), patch=2, **SIZE),
-}
-MEASURED = [name for name in ENCODERS if name != "words"]
+ENCODERS = encoders()
 
 
 def simmim(name: str = "pictures", **settings: Any) -> SimMIM:
     torch.manual_seed(0)
     return SimMIM(ENCODERS[name](), **settings).double()
-
-
-def batch(method: SimMIM, samples: int = 4) -> Batch:
-    shape = (samples, *method.encoder.shape)
-    draw = torch.Generator().manual_seed(1)
-    if method.encoder.vocabulary:
-        view = torch.randint(method.encoder.vocabulary, shape, generator=draw)
-    else:
-        view = torch.randn(shape, generator=draw, dtype=torch.float64)
-    return Batch((view,), torch.arange(samples), random.keys(0, 0, torch.arange(samples)))
 
 
 def said(method: SimMIM, view: Tensor, hidden: Tensor) -> Tensor:
@@ -90,17 +70,6 @@ def test_known_by_hand() -> None:
     torch.nn.init.zeros_(wordy.content.predict.weight)
     torch.nn.init.zeros_(wordy.content.predict.bias)
     assert wordy.compare(*wordy.encode(batch(wordy))).item() == pytest.approx(math.log(7))
-
-
-@pytest.mark.parametrize("name", ENCODERS)
-def test_a_sample_is_by_itself(name: str) -> None:
-    method = simmim(name)
-    given = batch(method)
-    (loss,) = method.encode(given)
-    assert len(set(loss.tolist())) == 4
-    for n in range(4):
-        alone = Batch((given.views[0][n : n + 1],), given.index[n : n + 1], given.key[n : n + 1])
-        torch.testing.assert_close(method.encode(alone)[0], loss[n : n + 1])
 
 
 @pytest.mark.parametrize("name", MEASURED)

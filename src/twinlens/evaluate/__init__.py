@@ -1,6 +1,5 @@
 """A frozen encoder -> numbers, each with its interval and, beside it, its baselines."""
 
-from twinlens.evaluate.amount import Amount
 from twinlens.evaluate.audit import Audit, audit
 from twinlens.evaluate.cluster import cluster
 from twinlens.evaluate.dense import RawPatches
@@ -17,7 +16,6 @@ from twinlens.evaluate.segmentation import segmentation
 from twinlens.evaluate.two_sample import kid
 
 __all__ = [
-    "Amount",
     "Audit",
     "FineTuning",
     "Labelled",

@@ -21,9 +21,11 @@ class Labelled(NamedTuple):
 
 @dataclass(frozen=True)
 class Result:
-    """A number on test items, as a share in [0, 1], with its 95 % interval and all that it was measured with.
+    """A number on test items with its 95 % interval and all that it was measured with.
 
-    `baselines` are the same measurement of something else (the raw input, the untrained encoder), by name.
+    It is a share in [0, 1], the higher the better, or, where `share` is false, an error or a distance in a unit of its
+    own, the lower the better. `baselines` are the same measurement of something else (the raw input, the untrained
+    encoder), by name.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Result:
     interval: tuple[float, float]
     settings: dict[str, Any] = field(default_factory=dict)
     baselines: dict[str, "Result"] = field(default_factory=dict)
+    share: bool = True
 
     def beside(self, baselines: Mapping[str, "Result"]) -> "Result":
         """A copy that stands beside `baselines`, in addition to those it has."""
@@ -42,7 +45,8 @@ class Result:
 
     def __str__(self) -> str:
         low, high = self.interval
-        return f"{self.name} {self.value:.1%} ({low:.1%} to {high:.1%})"
+        form = ".1%" if self.share else ".4g"
+        return f"{self.name} {self.value:{form}} ({low:{form}} to {high:{form}})"
 
 
 def bootstrap(correct: ArrayLike, *, resamples: int = 1000, seed: int = 0) -> tuple[float, float]:

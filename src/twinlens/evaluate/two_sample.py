@@ -12,13 +12,13 @@ from torch import Tensor
 
 from twinlens import random
 from twinlens.errors import InputError
-from twinlens.evaluate.amount import Amount
 from twinlens.evaluate.inputs import Features, as_features
+from twinlens.evaluate.result import Result
 
 DEGREE = 3  # of the kernel
 
 
-def kid(real: Features, drawn: Features, *, blocks: int = 10, seed: int = 0) -> Amount:
+def kid(real: Features, drawn: Features, *, blocks: int = 10, seed: int = 0) -> Result:
     """The squared maximum mean discrepancy of features (N, D) and (M, D) by a cubic kernel, the mean over blocks of it.
 
     Unbiased: 0 in expectation for samples of one distribution, hence now and then below, and the same in expectation
@@ -47,7 +47,7 @@ def kid(real: Features, drawn: Features, *, blocks: int = 10, seed: int = 0) -> 
         "kernel": "(x y / D + 1)^3", "dimensions": x.shape[1], "real": len(x), "drawn": len(y), "blocks": blocks,
         "seed": seed,
     }  # fmt: skip
-    return Amount("KID", float(found.mean()), _student(found), settings)
+    return Result("KID", float(found.mean()), _student(found), settings, share=False)
 
 
 def mmd(x: Tensor, y: Tensor) -> float:
