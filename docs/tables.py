@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from twinlens import discover
+from twinlens.generation import BEFORE, MEAN, REAL
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -117,9 +118,9 @@ def generative(rows: list[dict[str, Any]]) -> str:
         found, drawn = row["reconstruction error"], row.get("KID")
         kid = "| | | |"
         if drawn:
-            three = (drawn, drawn["training pictures"], drawn["before training"])
+            three = (drawn, drawn[REAL], drawn[BEFORE])
             kid = f"| {' | '.join(amount(one) for one in three)} |"
-        lines.append(f"| {row['method']} | {amount(found)} | {amount(found['mean training picture'])} {kid}")
+        lines.append(f"| {row['method']} | {amount(found)} | {amount(found[MEAN])} {kid}")
     return "\n".join(lines)
 
 

@@ -137,6 +137,14 @@ def test_a_recipe_gives_the_defaults_and_is_found_by_name(capsys: pytest.Capture
     assert "did you mean fashion_mnist" in refused(capsys, "pretrain", "digits", "--recipe", "fashion-mnist")
 
 
+def test_a_recipe_may_have_a_name_of_its_own(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    asked = ["digits", "--recipe", "fashion_mnist", "--method", "relative_position", "--epochs", "0.2"]
+    assert run(["pretrain", *asked, "--out", str(out)]) == 0
+    made = json.loads((out / "run.json").read_text())["method"]
+    assert (made["name"], made["task"]) == ("pretext", "relative_position")
+
+
 def test_every_recipe_names_settings_that_exist() -> None:
     for name in names():
         module = import_module(f"twinlens.recipes.{name}")

@@ -22,12 +22,14 @@ def parser(arguments: list[str]) -> ArgumentParser:
     peek.add_argument("--recipe")
     chosen = peek.parse_known_args(arguments)[0]
     recipe = recipes.find(chosen.recipe, chosen.method) if chosen.recipe else None
-    run = plan("", chosen.method, encoder=chosen.encoder, recipe=recipe)
+    run = plan("", recipe.method if recipe else chosen.method, encoder=chosen.encoder, recipe=recipe)
     method, factory = discover.method(run.method), discover.encoders().get(run.architecture)
 
     made = ArgumentParser(prog="twinlens pretrain", description="Pretrain an encoder on unlabelled data.")
     made.add_argument("data", help="a folder of pictures, an .npy or .npz file, or a known name")
-    made.add_argument("--method", default="simclr", help=f"one of {', '.join(discover.methods())}")
+    made.add_argument(
+        "--method", default="simclr", help=f"one of {', '.join(discover.methods())}, or what a recipe calls its run"
+    )
     made.add_argument(
         "--encoder",
         default=run.architecture,
@@ -74,8 +76,9 @@ def run(arguments: list[str]) -> None:
     settings = {name: value for name, value in values.items() if name not in OWN}
     if values["size"] is not None:
         settings["size"] = values["size"]
+    method = recipes.find(values["recipe"], values["method"]).method if values["recipe"] else values["method"]
     done = pretrain(
-        values["data"], values["method"], encoder=values["encoder"], out=values["out"], resume=values["resume"],
+        values["data"], method, encoder=values["encoder"], out=values["out"], resume=values["resume"],
         save_every=values["save_every"], devices=values["devices"],
         **settings,
     )  # fmt: skip

@@ -84,6 +84,14 @@ def _curves(content: Content) -> str:
             ),
             ("compared", "Spread compared", "the same of what the method compares", {"from_zero": True}),
             ("clusters", "Clusters in use", "of those the method assigns samples to", {"from_zero": True}),
+            ("right", "Right answers", "of the task that was set", {"from_zero": True}),
+            (
+                "discriminator",
+                "Discriminator",
+                "pairs, real and drawn, that it tells right; dashed: none",
+                {"reference": 0.5},
+            ),
+            ("modes", "Kinds drawn", "held-out samples that are nearest to a drawn one", {"from_zero": True}),
             ("rate", "Learning rate", "the schedule", {"from_zero": True}),
             ("views_per_second", "Views per second", "how fast the run went", {"from_zero": True}),
         )
