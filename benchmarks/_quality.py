@@ -72,8 +72,8 @@ def main(table: Table, text: str | None) -> None:
     rows, order = _record.kept(name, options.out), list(seeds)
 
     def place(row: Row) -> int:
-        names = (f"{row['method']}@{row.get('data')}", row["method"])
-        return next(order.index(each) for each in names if each in order)
+        known = f"{row['method']}@{row.get('data')}"
+        return order.index(known) if known in order else [name.partition("@")[0] for name in order].index(row["method"])
 
     for seed in range(options.seeds or (1 if options.smallest else max(seeds.values()))):
         for method in options.methods:
