@@ -4,18 +4,23 @@ Letters used for shapes everywhere: N samples, V views, C channels, H W pixels, 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from twinlens.errors import InputError
+
 Raw = tuple[Tensor, ...]
 """Raw samples as their modality stores them: tensors that its views understand; nothing else looks inside."""
+
+PAD = -1
+"""Fills a row of ids up where its sample is shorter than others: no word, never seen by another, never asked for."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,8 @@ class Views:
     sample that follow each other evenly: frames of a clip; of a still picture, what a camera sees that moves over it.
     `labels` says that the method learns from labels: they come as `Batch.target`, and data without them is refused.
     `task` names a question that is made of the views (`twinlens.views.tasks`), whose answer comes as `Batch.target`.
+    `paired` says that the views are the data's own parts, one of each: a picture and its caption; a question, its
+    answer and what is no answer to it. Of data without parts they are `large` views of a sample.
     """
 
     large: int = 2
@@ -37,6 +44,7 @@ class Views:
     moving: bool = False
     labels: bool = False
     task: str = ""
+    paired: bool = False
 
 
 class Batch(NamedTuple):
@@ -61,20 +69,24 @@ class Batch(NamedTuple):
 class Samples(ABC):
     """What the user has, read once and ready to be made into views: the only thing a data file gives.
 
-    `modality` names the file in views/ that understands what `fetch` returns. `labels` (N,) int64 index into `classes`
-    and are for evaluation and watching only, except where a method asks for them (`Views.labels`). `names` (N) say
-    where samples came from (a file), if that has a name. `fingerprint` is a hash of the content, so that two runs over
-    the same data can be told from two runs over different data. `notes` are sentences for the report (files skipped,
-    say).
+    `modality` names the file in views/ that understands what `fetch` returns; of data in parts it is theirs, joined by
+    "+" ("image+text"). `labels` (N,) are for evaluation and watching only, except where a method asks for them
+    (`Views.labels`): int64 that index into `classes`, or float64 where they are amounts, such as how alike the two
+    parts of a pair are. `names` (N) say where samples came from (a file), if that has a name. `fingerprint` is a hash
+    of the content, so that two runs over the same data can be told from two runs over different data. `notes` are
+    sentences for the report (files skipped, say). `sizes` are what an encoder has to know of the data to be built:
+    {"channels": 3} of pictures, {"vocabulary": 8192} of texts. `lengths` (N,) int64 are the tokens of each sample,
+    where samples differ in that.
     """
 
     name: str
     modality: str
     fingerprint: str
-    labels: NDArray[np.int64] | None = None
+    labels: NDArray[Any] | None = None
     classes: tuple[str, ...] = ()
     names: Sequence[str] | None = None
     notes: tuple[str, ...] = ()
+    lengths: Tensor | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -83,9 +95,49 @@ class Samples(ABC):
     def fetch(self, index: Tensor) -> Raw:
         """The raw samples at `index` (n,) int64, in that order."""
 
+    @abstractmethod
+    def subset(self, index: Tensor) -> Self:
+        """The samples at `index` (n,) int64, in that order, over the same storage."""
+
+    @property
+    @abstractmethod
+    def sizes(self) -> Mapping[str, int]: ...
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """What these samples (not their whole storage) take in memory."""
+
+    @abstractmethod
+    def to(self, device: torch.device | str) -> Self:
+        """The same samples in the memory of `device`, without the rest of their storage."""
+
+    def with_labels(self, labels: NDArray[np.integer[Any]]) -> Self:
+        """The same samples with other labels (N,), whose distinct values are the classes."""
+        if labels.dtype.kind not in "iu" or labels.shape != (len(self),):
+            raise InputError(
+                f"labels are {labels.dtype} {labels.shape}: expected one integer for each sample, ({len(self)},)"
+            )
+        values, places = np.unique(labels, return_inverse=True)
+        return replace(self, labels=places.astype(np.int64), classes=tuple(map(str, values)))  # type: ignore[type-var]
+
+
+@dataclass(frozen=True)
+class Split:
+    """The samples to learn from and, where the data has them, those held out."""
+
+    train: Samples
+    test: Samples | None = None
+
 
 class Maker(ABC):
-    """Samples -> views, one concrete class in each file of views/; its keyword arguments are settings of a run."""
+    """Samples -> views, one concrete class in each file of views/; its keyword arguments are settings of a run.
+
+    `takes` is how many tensors its raw samples are. `sizes` are what an encoder has to know of its views to be built:
+    {"size": 32} of pictures, {"length": 128} of texts.
+    """
+
+    takes: ClassVar[int]
 
     @abstractmethod
     def create(self, raw: Raw, key: Tensor, views: Views) -> tuple[Tensor, ...]:
@@ -94,3 +146,7 @@ class Maker(ABC):
     @abstractmethod
     def clean(self, raw: Raw) -> Tensor:
         """The one view without randomness that a frozen encoder is evaluated on."""
+
+    @property
+    @abstractmethod
+    def sizes(self) -> Mapping[str, int]: ...

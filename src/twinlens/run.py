@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from twinlens import build, checkpoint, discover, distributed
-from twinlens.batch import Maker
+from twinlens.batch import Maker, Split
 from twinlens.data.load import load as load_data
-from twinlens.data.pictures import Pictures, Split
+from twinlens.data.pictures import Pictures
 from twinlens.embed import embed, to_parquet
 from twinlens.encoders import foreign
 from twinlens.errors import InputError

@@ -8,9 +8,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from twinlens.batch import Split
 from twinlens.data.arrays import Part, from_arrays
 from twinlens.data.load import load
-from twinlens.data.pictures import Pictures, Split, Stored
+from twinlens.data.pictures import Pictures, Stored
 from twinlens.errors import InputError
 
 COLOUR = np.random.default_rng(0).integers(0, 256, (6, 10, 10, 3), dtype=np.uint8)

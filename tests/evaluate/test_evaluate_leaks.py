@@ -7,8 +7,9 @@ import pytest
 import torch
 
 import twinlens as tl
+from twinlens.batch import Split
 from twinlens.data.arrays import Part, from_arrays
-from twinlens.data.pictures import Pictures, Split
+from twinlens.data.pictures import Pictures
 from twinlens.errors import InputError
 from twinlens.evaluate import leaks, splits
 

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from twinlens.batch import Split
 from twinlens.data.decode import Pixels, squash, stored_side
-from twinlens.data.pictures import Pictures, Split, Stored
+from twinlens.data.pictures import Pictures, Stored
 from twinlens.data.work import concurrently
 from twinlens.errors import InputError
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from twinlens.batch import Split
 from twinlens.data import cache
 from twinlens.data.arrays import Part, reading
 from twinlens.data.decode import decode
-from twinlens.data.pictures import Pictures, Split
+from twinlens.data.pictures import Pictures
 from twinlens.data.work import concurrently, track
 from twinlens.errors import InputError
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinlens import random
+from twinlens.batch import Split
 from twinlens.data.arrays import Part, from_arrays
 from twinlens.data.decode import Pixels
-from twinlens.data.pictures import Split
 from twinlens.errors import InputError
 
 NAMES = ("shape", "colour", "size", "rotation", "x", "y")

@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from twinlens.batch import Split
 from twinlens.data import cache
 from twinlens.data.decode import VIEW, Header, decode, measure, stored_side
-from twinlens.data.pictures import Pictures, Split
+from twinlens.data.pictures import Pictures
 from twinlens.data.work import concurrently, track
 from twinlens.errors import InputError
 

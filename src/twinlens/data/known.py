@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from twinlens.batch import Split
 from twinlens.data import cache, cifar, factors, idx
 from twinlens.data.arrays import Part, from_arrays, read_npz
 from twinlens.data.download import download
-from twinlens.data.pictures import Split
 from twinlens.errors import InputError
 
 _SYSTEM = (Path("/usr/share/datasets"), Path("/usr/local/share/datasets"))

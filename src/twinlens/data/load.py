@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twinlens.batch import Split
 from twinlens.data import idx, known
 from twinlens.data.arrays import Part, from_arrays, from_file
 from twinlens.data.folder import from_folder
-from twinlens.data.pictures import Split
 from twinlens.errors import InputError, unknown
 
 _LEAST = 8  # pixels

@@ -2,12 +2,11 @@
 
 import os
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -80,8 +79,11 @@ class Pictures(Samples):
         return height, width, self.channels or channels
 
     @property
+    def sizes(self) -> Mapping[str, int]:
+        return {"channels": self.shape[2]}
+
+    @property
     def nbytes(self) -> int:
-        """What the pixels of these samples (not of the whole storage) take in memory."""
         return len(self) * prod(self.shape)
 
     def fetch(self, index: Tensor) -> Raw:
@@ -92,7 +94,6 @@ class Pictures(Samples):
         return _recoloured(pixels, self.shape[2]), self.aspect[index]
 
     def subset(self, index: Tensor) -> "Pictures":
-        """The samples at `index` (n,) int64, in that order, over the same storage."""
         at = index.to(self.pixels.device)
         places = at.cpu().numpy()
         return replace(
@@ -105,7 +106,6 @@ class Pictures(Samples):
         )
 
     def to(self, device: torch.device | str) -> "Pictures":
-        """The same samples in the memory of `device`, without the rest of their storage."""
         pixels = torch.empty(len(self), *self.shape, dtype=torch.uint8, device=device)  # (N, H, W, C)
         for some in self.chunks():
             pixels[some] = self.fetch(torch.arange(some.start, some.stop))[0].to(device)
@@ -115,27 +115,10 @@ class Pictures(Samples):
         """The same samples in grey (1 channel, luma of ITU-R BT.601) or in colour (3, equal where they were grey)."""
         return replace(self, channels=channels)
 
-    def with_labels(self, labels: NDArray[np.integer[Any]]) -> "Pictures":
-        """The same samples with other labels (N,), whose distinct values are the classes."""
-        if labels.dtype.kind not in "iu" or labels.shape != (len(self),):
-            raise InputError(
-                f"labels are {labels.dtype} {labels.shape}: expected one integer for each picture, ({len(self)},)"
-            )
-        values, places = np.unique(labels, return_inverse=True)
-        return replace(self, labels=places.astype(np.int64), classes=tuple(map(str, values)))
-
     def chunks(self) -> Iterator[slice]:
         """Runs of samples whose pixels take about 64 MiB together."""
         step = max(1, _CHUNK // prod(self.shape))
         return (slice(start, min(start + step, len(self))) for start in range(0, len(self), step))
-
-
-@dataclass(frozen=True)
-class Split:
-    """The pictures to learn from and, where the data has them, those held out."""
-
-    train: Pictures
-    test: Pictures | None = None
 
 
 def _recoloured(pixels: Tensor, channels: int) -> Tensor:

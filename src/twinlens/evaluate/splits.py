@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from twinlens import random
-from twinlens.data.pictures import Pictures, Split
+from twinlens.batch import Split
+from twinlens.data.pictures import Pictures
 from twinlens.errors import InputError
 from twinlens.evaluate import leaks
 

@@ -1,5 +1,6 @@
 """Views of pictures: random crops, flips, colours and blur, from uint8, batched on the device."""
 
+from collections.abc import Mapping
 from math import ceil
 from typing import NamedTuple
 
@@ -78,6 +79,8 @@ class ImageViews(Maker):
         InputError: A share or a scale is not in [0, 1], or a size or a strength is not positive.
     """
 
+    takes = 2
+
     def __init__(
         self,
         *,
@@ -99,6 +102,10 @@ class ImageViews(Maker):
         self._moving = Recipe(size, (least, min(2 * least, 0.9)), flip)
         for recipe in (self._large, self._small, self._moving):
             _check(recipe)
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        return {"size": self.size}
 
     def create(self, raw: Raw, key: Tensor, views: Views) -> tuple[Tensor, ...]:
         pixels, aspect = raw
