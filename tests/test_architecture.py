@@ -13,7 +13,7 @@ RANKS = {
     unit: rank
     for rank, units in enumerate(
         (
-            ("batch", "distributed", "random", "nearest", "errors"),
+            ("batch", "distributed", "random", "nearest", "errors", "dropout"),
             ("data", "views", "encoders", "heads", "losses", "update"),
             ("method", "feed", "embed", "latent"),
             ("methods", "gradients"),

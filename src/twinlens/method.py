@@ -7,6 +7,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from twinlens.batch import Batch, Views
+from twinlens.dropout import counted
 
 
 class Method(nn.Module, ABC):
@@ -35,8 +36,9 @@ class Method(nn.Module, ABC):
         """Step 4, after the optimizer's step, without gradient; `progress` is the share of the run done, in [0, 1]."""
 
     def forward(self, batch: Batch) -> tuple[Tensor, ...]:
-        """`encode`, under the name by which wrappers (DDP, mixed precision) call a module."""
-        return self.encode(batch)
+        """`encode` with counted dropout, under the name by which wrappers (DDP, mixed precision) call a module."""
+        with counted(batch.key):
+            return self.encode(batch)
 
 
 @runtime_checkable

@@ -64,11 +64,19 @@ def fold(key: Tensor, number: int) -> Tensor:
     return _pack(*threefry(_words(key), (count, torch.full_like(count, _FOLD))))
 
 
+def packed(key: Tensor, count: int) -> Tensor:
+    """`count` random words of 64 bits for each key: (N,) -> (N, count) int64."""
+    return _pack(*_drawn(key, count))
+
+
 def bits(key: Tensor, count: int) -> Tensor:
     """`count` random words of 32 bits for each key: (N,) -> (N, count) int64 in [0, 2^32)."""
-    pairs = torch.arange((count + 1) // 2, device=key.device)
-    a, b = threefry(_words(key[:, None]), (pairs, torch.full_like(pairs, _DRAW)))
-    return torch.stack((a, b), dim=-1).flatten(1)[:, :count]
+    return torch.stack(_drawn(key, (count + 1) // 2), dim=-1).flatten(1)[:, :count]
+
+
+def _drawn(key: Tensor, pairs: int) -> tuple[Tensor, Tensor]:
+    number = torch.arange(pairs, device=key.device)
+    return threefry(_words(key[:, None]), (number, torch.full_like(number, _DRAW)))
 
 
 def uniform(key: Tensor, *shape: int) -> Tensor:

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from twinlens.batch import PAD
+from twinlens.dropout import counted
 from twinlens.encoders.sequence import waves, words
 from twinlens.encoders.transformer import sincos
 from twinlens.errors import InputError
@@ -31,7 +33,8 @@ def test_words_known_by_hand():
 def test_a_word_is_looked_up_and_a_window_is_mapped():
     encoder = words(9, 3, width=6, depth=0, heads=1)
     text = torch.tensor([[4, 0, 8]])
-    torch.testing.assert_close(encoder.tokens(text)[0, 2], encoder.body(encoder.embed.weight[8] + sincos((3,), 6)[2]))
+    placed = encoder.embed.weight[8] + sincos((3,), 6)[2]
+    torch.testing.assert_close(encoder.eval().tokens(text)[0, 2], encoder.body(encoder.embed_norm(placed)))
     encoder = waves(2, 6, window=3, width=6, depth=0, heads=1)
     signal = torch.randn(1, 2, 6)
     kernel = encoder.embed.weight.view(6, 3, 2).permute(0, 2, 1)  # (D, C, window)
@@ -46,13 +49,14 @@ def test_a_view_may_be_shorter_or_longer(length):
         (waves(2, 15, window=3, **SMALL), torch.randn(2, 2, 3 * length)),
     ):
         patches = encoder.patchify(view)
-        embedded = encoder.embed(patches[..., 0] if encoder.vocabulary else patches)
-        torch.testing.assert_close(encoder.tokens(view), encoder.body(embedded + sincos((length,), 6)))
+        encoder.eval()
+        embedded = encoder.embed(patches[..., 0] if encoder.vocabulary else patches) + sincos((length,), 6)
+        embedded = encoder.embed_norm(embedded) if encoder.vocabulary else embedded
+        torch.testing.assert_close(encoder.tokens(view), encoder.body(embedded))
         assert torch.equal(encoder.unpatchify(patches), view)
         assert encoder(view).shape == (2, 6)
         last = torch.tensor([[length - 1], [0]])
-        at = sincos((length,), 6)[last[:, 0]]
-        alone = encoder.body((embedded[[0, 1], last[:, 0]] + at)[:, None])
+        alone = encoder.body(embedded[[0, 1], last[:, 0]][:, None])
         torch.testing.assert_close(encoder.tokens(view, last), alone)
 
 
@@ -67,7 +71,7 @@ def test_it_is_bert_mini_without_its_extras():
     with torch.device("meta"):
         count = sum(p.numel() for p in words(30522, 128).parameters())
     blocks = 4 * (12 * 256**2 + 13 * 256)
-    assert count == 30522 * 256 + blocks + 2 * 256
+    assert count == 30522 * 256 + blocks + 2 * 2 * 256
 
 
 def test_every_parameter_but_that_of_absent_words_gets_a_gradient():
@@ -105,3 +109,46 @@ def test_widths_must_fit(settings, message):
         waves(1, 32, **settings)
     with pytest.raises(InputError, match=message):
         words(9, 32, **settings)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("kept", [False, True])
+def test_what_fills_a_row_up_changes_nothing(causal, kept):
+    torch.manual_seed(0)
+    encoder = words(9, 7, causal=causal, **SMALL).eval()
+    text = torch.tensor([[4, 1, 8], [2, 5, 0]])
+    padded = torch.cat((text, torch.full((2, 4), PAD)), dim=1)
+    keep = torch.arange(7).flip(0).expand(2, -1) if kept else None
+    tokens = encoder.tokens(padded, keep)
+    tokens = tokens.flip(1) if kept else tokens
+    torch.testing.assert_close(tokens[:, :3], encoder.tokens(text))
+    torch.testing.assert_close(encoder(padded), encoder(text))
+    assert encoder(torch.full((1, 4), PAD)).isfinite().all()
+
+
+def test_its_dropout_is_counted_by_the_sample():
+    torch.manual_seed(0)
+    encoder = words(9, 5, width=16, depth=1, heads=1, dropout=0.5)
+    text, key = torch.randint(9, (6, 5)), torch.arange(6)
+    with counted(key):
+        whole = encoder(text)
+    with counted(key):
+        assert torch.equal(encoder(text), whole)
+    with counted(key[2:4]):
+        torch.testing.assert_close(encoder(text[2:4]), whole[2:4])
+    padded = torch.cat((text, torch.full((6, 3), PAD)), dim=1)
+    with counted(key):
+        torch.testing.assert_close(encoder(padded), whole)
+        assert not torch.allclose(encoder(padded), whole, atol=0.1)  # what comes later is drawn anew
+    with counted(key):
+        both = encoder(torch.cat((text, text)))
+    torch.testing.assert_close(both[:6], whole)
+    assert not torch.allclose(both[6:], whole, atol=0.1)
+    encoder.eval()
+    with counted(key):
+        assert torch.equal(encoder(text), encoder(text))
+
+
+def test_dropout_is_a_share():
+    with pytest.raises(InputError, match=r"dropout is 1\.0"):
+        words(9, 5, dropout=1.0, **SMALL)

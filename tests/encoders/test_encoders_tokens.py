@@ -13,7 +13,7 @@ from twinlens.views.masks import visible
 SMALL = {"width": 12, "depth": 2, "heads": 3}
 CUTS = {
     "vit": lambda **how: vit(3, 8, patch=2, **SMALL, **how),
-    "words": lambda **how: words(50, 9, **SMALL, **how),
+    "words": lambda **how: words(50, 9, dropout=0.0, **SMALL, **how),
     "waves": lambda **how: waves(2, 24, window=3, **SMALL, **how),
     "clip": lambda **how: clip((4, 2, 4, 6), frames=2, patch=2, **SMALL, **how),
 }
@@ -89,7 +89,8 @@ def test_without_blocks_a_token_is_what_lies_under_it_at_its_place(name):
         for k, t in enumerate(keep[n].tolist()):
             patch = encoder.patchify(view)[n, t]
             embedded = encoder.embed(patch if encoder.vocabulary is None else patch[0])
-            alone = encoder.body.norm(embedded + sincos(encoder.grid, 12)[t])
+            placed = embedded + sincos(encoder.grid, 12)[t]
+            alone = encoder.body.norm(placed if encoder.embed_norm is None else encoder.embed_norm(placed))
             torch.testing.assert_close(encoder.tokens(view, keep)[n, k], alone)
 
 
@@ -218,7 +219,9 @@ def test_a_masked_token_is_the_mask_token_and_is_not_seen(name):
     del encoder.body.blocks[:]
     hidden = encoder.tokens(view, mask=mask, mask_token=mask_token)[0, mask[0]]
     at = sincos(encoder.grid, 12).double()[mask[0]]
-    torch.testing.assert_close(hidden, encoder.body.norm(mask_token + at))
+    placed = mask_token + at
+    placed = placed if encoder.embed_norm is None else encoder.embed_norm(placed)
+    torch.testing.assert_close(hidden, encoder.body.norm(placed))
 
 
 @pytest.mark.parametrize("name", CUTS)

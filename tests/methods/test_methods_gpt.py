@@ -30,6 +30,7 @@ def said(method: GPT, under: Tensor, t: int) -> list[float]:
     """What token t predicts, from a run over the tokens 0 ... t alone, in which all see all at the last one."""
     encoder = method.encoder
     seen = encoder.embed(under[: t + 1, 0] if encoder.vocabulary else under[: t + 1]) + encoder.positions[: t + 1]
+    seen = seen if encoder.embed_norm is None else encoder.embed_norm(seen)
     token = encoder.body(seen[None], torch.ones(t + 1, t + 1, dtype=torch.bool).tril()[None, None])[0, -1]
     found: list[float] = (method.content.predict.weight @ token + method.content.predict.bias).tolist()
     return found

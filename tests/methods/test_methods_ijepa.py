@@ -43,7 +43,7 @@ def keys(count: int, epoch: int = 0) -> Tensor:
 def blocks(grid: tuple[int, ...], count: int, **settings: Any) -> tuple[Tensor, Tensor]:
     """The context (N, T) and targets (N, M, T) on a grid, of a picture, a sequence or a clip."""
     if len(grid) == 1:
-        encoder = words(3, *grid, **SIZE)
+        encoder = words(3, *grid, dropout=0.0, **SIZE)
     elif len(grid) == 3:
         encoder = clip((grid[0], 1, *grid[1:]), frames=1, patch=1, **SIZE)
     else:
@@ -64,7 +64,8 @@ def sides(mask: Tensor) -> tuple[int, int]:
 
 def embedded(encoder: Any, view: Tensor) -> Tensor:
     under = encoder.patchify(view[None])[0]
-    return encoder.embed(under[:, 0] if encoder.vocabulary else under) + encoder.positions  # type: ignore[no-any-return]
+    placed = encoder.embed(under[:, 0] if encoder.vocabulary else under) + encoder.positions
+    return placed if encoder.embed_norm is None else encoder.embed_norm(placed)  # type: ignore[no-any-return]
 
 
 def normed(x: list[float]) -> list[float]:
@@ -271,7 +272,7 @@ def test_a_target_that_leaves_too_little_is_the_first_one_again_and_no_other_is(
 
 
 def test_a_context_that_is_left_too_little_is_all_that_no_target_holds() -> None:
-    method = IJEPA(words(3, 60, **SIZE), **SMALL, context_scale=(0.05, 0.05), target_scale=(0.3, 0.3))
+    method = IJEPA(words(3, 60, dropout=0.0, **SIZE), **SMALL, context_scale=(0.05, 0.05), target_scale=(0.3, 0.3))
     context, targets = method.masks(keys(100))
     seen = {0: 0, 1: 0}
     for n in range(100):

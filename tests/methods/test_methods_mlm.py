@@ -33,7 +33,8 @@ def said(method: MLM, under: Tensor, hidden: Tensor) -> list[list[float]]:
     encoder, rows = method.encoder, []
     for t in range(len(under)):
         own = encoder.embed(under[t, 0] if encoder.vocabulary else under[t])
-        rows.append((method.mask_token if hidden[t] else own) + encoder.positions[t])
+        placed = (method.mask_token if hidden[t] else own) + encoder.positions[t]
+        rows.append(placed if encoder.embed_norm is None else encoder.embed_norm(placed))
     tokens = encoder.body(torch.stack(rows)[None])[0]
     found: list[list[float]] = (tokens @ method.content.predict.weight.T + method.content.predict.bias).tolist()
     return found

@@ -22,7 +22,7 @@ def encoders(
     common: dict[str, Any] = {"width": 16, "depth": depth, "heads": 2, "causal": causal}
     return {
         "pictures": lambda: vit(3, size, patch=2, **common),
-        "words": lambda: words(vocabulary, length, **common),
+        "words": lambda: words(vocabulary, length, dropout=0.0, **common),
         "waves": lambda: waves(2, moments, window=3, **common),
         "clips": lambda: clip(film, patch=2, **common),
     }

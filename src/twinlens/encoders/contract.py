@@ -46,8 +46,11 @@ class TokenEncoder(Protocol):
     def layers(self, view: Tensor) -> Tensor:
         """(N, *shape) -> (L, N, T, D'): the tokens after each of L blocks."""
 
-    def pooled(self, tokens: Tensor) -> Tensor:
-        """All tokens (N, T, D') of a view -> its embedding (N, D), as a call gives it."""
+    def pooled(self, tokens: Tensor, view: Tensor | None = None) -> Tensor:
+        """All tokens (N, T, D') of a view -> its embedding (N, D), as a call gives it.
+
+        A `view` (N, T) of words says which of them are there: negative ones fill a row up.
+        """
 
     def patchify(self, view: Tensor) -> Tensor:
         """(N, *shape) -> (N, T, P), what lies under each token."""

@@ -7,7 +7,7 @@ from twinlens.errors import InputError
 
 
 class Words:
-    """Ids (N, T) int64, one under each token."""
+    """Ids (N, T) int64, one under each token; negative ones fill a row up."""
 
     patch_dim = 1
 
@@ -63,9 +63,11 @@ def _windows(length: int, window: int) -> int:
 def words(
     vocabulary: int, length: int, *,
     width: int = 256, depth: int = 4, heads: int = 4, pool: bool = True,
-    causal: bool = False,
+    causal: bool = False, dropout: float = 0.1,
 ) -> Tokens:  # fmt: skip
     """A transformer over the ids of words, views (N, T) int64 below `vocabulary`; D = `width`.
+
+    Negative ids (`batch.PAD`) fill a row up on the right.
 
     Args:
         vocabulary: How many words there are.
@@ -75,10 +77,13 @@ def words(
         heads: Attention heads of a block (there too).
         pool: Embed a view as the mean of its tokens; if not, as all of them side by side.
         causal: Let a word see those before it alone.
+        dropout: Share dropped of what is embedded and of what each block adds (Devlin et al. 2019, appendix A.2); two
+            views of one text differ by it (Gao et al. 2021, "SimCSE", arXiv 2104.08821, section 3).
     """
     if vocabulary < 2 or length < 1:
         raise InputError(f"{vocabulary} words in views of {length}: expected 2 or more, in views of 1 or more.")
-    return Tokens(Words(vocabulary, length), width=width, depth=depth, heads=heads, pool=pool, causal=causal)
+    cut = Words(vocabulary, length)
+    return Tokens(cut, width=width, depth=depth, heads=heads, pool=pool, causal=causal, dropout=dropout)
 
 
 def waves(

@@ -5,7 +5,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from twinlens.encoders.transformer import Transformer, linear, sincos
+from twinlens.dropout import Dropout
+from twinlens.encoders.transformer import Transformer, linear, norm, sincos
 from twinlens.errors import InputError
 
 
@@ -37,19 +38,29 @@ class Tokens(nn.Module):
     There is no class token: the mean serves as well (Dosovitskiy et al. 2021, appendix D.3; He et al. 2022, appendix
     A.1). A view may have another size than `shape` (multi-crop); its positions are then those of its own grid. Where it
     is `causal`, a token sees itself and those before it, row by row.
+
+    Words are ids; negative ones (`batch.PAD`) fill a row up on the right: no other word sees them, and they do not
+    count in the mean. What is embedded of a word and its place is normalised before the first block, and a share
+    `dropout` of it dropped, as in BERT (Devlin et al. 2019, authors' code).
     """
 
     positions: Tensor
 
-    def __init__(self, cut: Cut, *, width: int, depth: int, heads: int, pool: bool, causal: bool) -> None:
+    def __init__(
+        self, cut: Cut, *, width: int, depth: int, heads: int, pool: bool, causal: bool, dropout: float = 0.0
+    ) -> None:
         super().__init__()
+        if not 0 <= dropout < 1:
+            raise InputError(f"dropout is {dropout}: expected a share of 0 or more and below 1.")
         self.cut, self.pool, self.causal = cut, pool, causal
         self.shape, self.grid, self.patch_dim, self.vocabulary = cut.shape, cut.grid, cut.patch_dim, cut.vocabulary
         self.register_buffer("positions", sincos(self.grid, width), persistent=False)  # (T, D)
         self.count, self.width = len(self.positions), width
         self.dim = width if pool else self.count * width
         self.embed = nn.Embedding(cut.vocabulary, width) if cut.vocabulary else linear(cut.patch_dim, width)
-        self.body = Transformer(width, depth, heads)
+        self.embed_norm = norm(width) if cut.vocabulary else None
+        self.drop = Dropout(dropout)
+        self.body = Transformer(width, depth, heads, dropout=dropout)
 
     def patchify(self, view: Tensor) -> Tensor:
         """(N, ...) -> (N, T, P): what lies under each token."""
@@ -68,15 +79,22 @@ class Tokens(nn.Module):
         Where `among` (N, K) bool does not hold, a token fills a row up, and no other sees it. Where `mask` (N, K) bool
         holds, `mask_token` (D) takes the place of what is embedded; the position stays. Without `keep`, K is T.
         """
-        out: Tensor = self.body(self._embedded(view, keep, mask, mask_token), self._attend(keep, among))
+        attend = self._attend(keep, self._among(view, keep, among))
+        out: Tensor = self.body(self._embedded(view, keep, mask, mask_token), attend)
         return out
 
     def layers(self, view: Tensor) -> Tensor:
         """(N, ...) -> (L, N, T, D), what each block gives."""
-        return self.body.layers(self._embedded(view, None, None, None), self._attend(None, None))
+        return self.body.layers(self._embedded(view, None, None, None), self._attend(None, self._among(view)))
 
-    def pooled(self, tokens: Tensor) -> Tensor:
-        """A view's tokens (N, T, D) -> its embedding: their mean, or all of them side by side, T being what it is."""
+    def pooled(self, tokens: Tensor, view: Tensor | None = None) -> Tensor:
+        """A view's tokens (N, T, D) -> its embedding: their mean, or all of them side by side, T being what it is.
+
+        Of a `view` (N, T) of words that is given, those that fill a row up do not count.
+        """
+        if self.pool and self.vocabulary and view is not None:
+            there = (view >= 0).to(tokens)[..., None]  # (N, T, 1)
+            return (tokens * there).sum(dim=1) / there.sum(dim=1).clamp(min=1)
         if not self.pool and tokens.shape[1] != self.count:
             raise InputError(
                 f"a view of {tokens.shape[1]} patches cannot be embedded as {self.count} side by side: pool tokens "
@@ -86,17 +104,25 @@ class Tokens(nn.Module):
 
     def forward(self, view: Tensor) -> Tensor:
         """`view` (N, ...) -> its embedding, (N, D) or (N, T * D)."""
-        return self.pooled(self.tokens(view))
+        return self.pooled(self.tokens(view), view)
 
     def _embedded(self, view: Tensor, keep: Tensor | None, mask: Tensor | None, mask_token: Tensor | None) -> Tensor:
         positions, patches = self._place(view), self.patchify(view)  # (T, D), (N, T, P)
         if keep is not None:
             patches, positions = patches.gather(1, keep[..., None].expand(-1, -1, patches.shape[2])), positions[keep]
-        embedded = self.embed(patches[..., 0] if self.vocabulary else patches)
+        embedded = self.embed(patches[..., 0].clamp(min=0) if self.vocabulary else patches)
         if mask is not None and mask_token is not None:
             embedded = torch.where(mask[..., None], mask_token.to(embedded), embedded)
         placed: Tensor = embedded + positions
-        return placed
+        return placed if self.embed_norm is None else self.drop(self.embed_norm(placed))
+
+    def _among(self, view: Tensor, keep: Tensor | None = None, among: Tensor | None = None) -> Tensor | None:
+        """`among`, without words that fill a row up. In a causal encoder all of those come too late to be seen."""
+        if not self.vocabulary or (self.causal and keep is None and among is None):
+            return among
+        there = view >= 0 if keep is None else view.gather(1, keep) >= 0  # (N, K)
+        there = there | ~there.any(dim=1, keepdim=True)  # a row of nothing is not to be a row of NaN
+        return there if among is None else there & among
 
     def _attend(self, keep: Tensor | None, among: Tensor | None) -> Tensor | bool | None:
         """Which tokens see which: (N, 1, K, K) bool, or True where each sees those before it, or None where all."""
@@ -113,4 +139,6 @@ class Tokens(nn.Module):
 
     def _place(self, view: Tensor) -> Tensor:
         grid = self.cut.grid_of(view)
+        if len(grid) == 1 and grid[0] <= self.grid[0]:
+            return self.positions[: grid[0]]
         return self.positions if grid == self.grid else sincos(grid, self.width).to(self.positions)

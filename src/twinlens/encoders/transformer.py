@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from twinlens.dropout import Dropout
 from twinlens.errors import InputError
 
 Attend = Tensor | bool | None
@@ -51,34 +52,37 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Attention, then a perceptron, each after a norm and beside a shortcut (Dosovitskiy et al. 2021, eq. 2 and 3)."""
 
-    def __init__(self, dim: int, heads: int, ratio: int) -> None:
+    def __init__(self, dim: int, heads: int, ratio: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.norm1, self.attend = norm(dim), Attention(dim, heads)
         self.norm2 = norm(dim)
         self.mlp = nn.Sequential(linear(dim, ratio * dim), nn.GELU(), linear(ratio * dim, dim))
+        self.drop = Dropout(dropout)
 
     def forward(self, x: Tensor, attend: Attend = None) -> Tensor:
-        x = x + self.attend(self.norm1(x), attend)
-        out: Tensor = x + self.mlp(self.norm2(x))
+        x = x + self.drop(self.attend(self.norm1(x), attend))
+        out: Tensor = x + self.drop(self.mlp(self.norm2(x)))
         return out
 
 
 class Transformer(nn.Module):
-    """`depth` blocks and a last norm, without dropout: tokens (N, T, D) -> (N, T, D).
+    """`depth` blocks and a last norm: tokens (N, T, D) -> (N, T, D).
 
     Args:
         dim: Width D of a token, a multiple of `heads`.
         depth: Number of blocks.
         heads: Attention heads of a block.
         ratio: Width of a block's perceptron over D (Vaswani et al. 2017, table 3).
+        dropout: Share dropped of what a block's attention and its perceptron add. Of the attention itself nothing is
+            dropped, unlike there, so that it needs no T x T weights in memory.
     """
 
-    def __init__(self, dim: int, depth: int, heads: int, *, ratio: int = 4) -> None:
+    def __init__(self, dim: int, depth: int, heads: int, *, ratio: int = 4, dropout: float = 0.0) -> None:
         super().__init__()
         if dim % heads:
             raise InputError(f"a width of {dim} does not split into {heads} heads: choose a multiple of {heads}.")
         self.dim = dim
-        self.blocks = nn.Sequential(*(Block(dim, heads, ratio) for _ in range(depth)))
+        self.blocks = nn.Sequential(*(Block(dim, heads, ratio, dropout) for _ in range(depth)))
         self.norm = norm(dim)
 
     def forward(self, tokens: Tensor, attend: Attend = None) -> Tensor:

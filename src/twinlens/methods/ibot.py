@@ -70,11 +70,11 @@ class IBOT(Method):
         large, small = torch.cat(batch.views[:2]), batch._replace(views=batch.views[2:]).by_size()  # small: none or one
         mask = some_blocks(torch.cat([random.fold(batch.key, v) for v in (0, 1)]), encoder.grid, self.masked)  # (2N, T)
         tokens = encoder.tokens(large, mask=mask, mask_token=self.mask_token)  # (2N, T, D')
-        h = encoder.pooled(tokens)  # (2N, D)
+        h = encoder.pooled(tokens, large)  # (2N, D)
         s = unit(self.student.head(self.student.narrow(torch.cat((h, *map(encoder, small))))))  # (VN, d)
         with torch.no_grad():
             tokens_t = encoder_t.tokens(large)
-            t = unit(self.teacher.head(self.teacher.narrow(encoder_t.pooled(tokens_t))))  # (2N, d)
+            t = unit(self.teacher.head(self.teacher.narrow(encoder_t.pooled(tokens_t, large))))  # (2N, d)
             u_t = unit(self.teacher.head(tokens_t))  # (2N, T, d)
         u_s = unit(self.student.head(tokens[mask]))  # (M, d), of M hidden tokens
         mim = at_hidden(self.targets(u_t[mask], 1), u_s, self.directions(), mask, temperature=self.temperature)  # (2N,)

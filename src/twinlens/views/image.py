@@ -105,7 +105,7 @@ class ImageViews(Maker):
 
     @property
     def sizes(self) -> Mapping[str, int]:
-        return {"size": self.size}
+        return {"size": self._large.size}
 
     def create(self, raw: Raw, key: Tensor, views: Views) -> tuple[Tensor, ...]:
         pixels, aspect = raw
