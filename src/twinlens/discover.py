@@ -36,20 +36,38 @@ def methods() -> dict[str, type[Method]]:
 
 @cache
 def makers() -> dict[str, type[Maker]]:
-    """Modality -> the class that makes its views, for every file in views/ that has one."""
-    return {name: own[0] for name, module in _modules("views").items() if (own := _own(module, Maker))}
+    """Modality -> the class that makes its views, for every file in views/ that has one of which all can be set."""
+    found = {name: own[0] for name, module in _modules("views").items() if (own := _own(module, Maker))}
+    return {name: own for name, own in found.items() if all(_optional(own))}
+
+
+def _optional(target: Callable[..., Any]) -> list[bool]:
+    return [p.default is not p.empty for p in inspect.signature(target).parameters.values()]
+
+
+_SIZES = {("channels", "size"): "image", ("vocabulary", "length"): "text"}
+"""What factories of encoders take first, and of which modality those are the sizes."""
 
 
 @cache
-def encoders() -> dict[str, Callable[..., nn.Module]]:
-    """Function name -> factory, for every public function of encoders/ that takes (channels, size, *, settings)."""
+def encoders(modality: str = "") -> dict[str, Callable[..., nn.Module]]:
+    """Function name -> factory, for every public function of encoders/ that takes the sizes of a modality, or of any.
+
+    Those are (channels, size, *, settings) for pictures and (vocabulary, length, *, settings) for texts.
+    """
     found = {}
     for module in _modules("encoders").values():
         for name, value in vars(module).items():
             own = inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
-            if own and list(inspect.signature(value).parameters)[:2] == ["channels", "size"]:
+            kind = _SIZES.get(tuple(inspect.signature(value).parameters)[:2]) if own else None
+            if kind is not None and modality in ("", kind):
                 found[name] = value
     return found
+
+
+def sizes(factory: Callable[..., nn.Module]) -> tuple[str, ...]:
+    """The names of what a factory of encoders takes first."""
+    return tuple(inspect.signature(factory).parameters)[:2]
 
 
 def method(name: str) -> type[Method]:

@@ -17,20 +17,22 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import nn
 
-from twinlens import checkpoint, discover, distributed, random
-from twinlens.batch import Maker, Views
+from twinlens import build, checkpoint, discover, distributed, random
+from twinlens.batch import Maker, Samples, Views
+from twinlens.data.load import Data, Source, modality, pictures, tokenizer_of
 from twinlens.data.load import load as load_data
-from twinlens.data.pictures import Pictures
+from twinlens.data.tokenizer import Tokenizer
 from twinlens.embed import embed
 from twinlens.encoders.contract import CausalEncoder, TokenEncoder
-from twinlens.errors import InputError, NotLearning, unknown
+from twinlens.encoders import hub
+from twinlens.errors import InputError, NotLearning
 from twinlens.feed import Feed
 from twinlens.folder import check_same, working
 from twinlens.method import Method
 from twinlens.monitor.journal import Journal
 from twinlens.monitor.look import moments
 from twinlens.report import stored
-from twinlens.run import CHOSEN, Data, Run, load
+from twinlens.run import CHOSEN, Run, load
 from twinlens.train import Training, train
 from twinlens.update.optimizers import optimizer as build_optimizer
 from twinlens.views.tasks import shown
@@ -73,71 +75,101 @@ def pretrain(
         raise InputError(f"{path} holds something else than a run (no run.json): choose another folder with --out.")
     fabric = distributed.launch(devices, run.training.precision)
     setup = prepare(run, data, labels)
-    return _fit(fabric, replace(run, path=path), setup, resume=started, save_every=save_every)
+    return _fit(fabric, replace(setup.run, path=path), setup, resume=started, save_every=save_every)
 
 
 def plan(
     data: Data, method: str, *, encoder: str | nn.Module | None, recipe: Run | None = None, **settings: Any
 ) -> Run:
     """The run that these arguments name, before any data is read; InputError for unknown names."""
-    run = replace(recipe or Run(""), data=str(data) if isinstance(data, str | Path) else "array", method=method)
+    run = replace(recipe or Run(""), data=_called(data), method=method)
+    kind = modality(data)
+    run = replace(run, modality=kind, architecture=run.architecture if run.modality == kind else "")
     own = {field.name for field in fields(Training)}
     known = {name: value for name, value in settings.items() if name in own}
     rest = {name: value for name, value in settings.items() if name not in own}
     run = replace(run, training=replace(run.training, **known), settings={**run.settings, **rest})
     if isinstance(encoder, nn.Module):
         return replace(run, architecture=f"module:{type(encoder).__qualname__}", module=encoder)
-    kind = discover.encoder_kind(discover.method(method))
-    architecture = encoder or run.architecture or ("vit" if kind in (TokenEncoder, CausalEncoder) else "small")
-    if kind is CausalEncoder and "causal" in discover.settings(discover.encoders().get(architecture, plan)):
+    asked = discover.encoder_kind(discover.method(method))
+    usual = build.default(kind, tokens=asked in (TokenEncoder, CausalEncoder))
+    run = replace(run, architecture=encoder or run.architecture or usual)
+    if asked is CausalEncoder and "causal" in build.encoder_settings(run.architecture, kind):
         run = replace(run, settings={"causal": True, **run.settings})
-    if "/" not in architecture and architecture not in discover.encoders():
-        raise unknown("encoder", architecture, discover.encoders())
-    run = replace(run, architecture=architecture)
-    run.sections(0)
+    run.sections()
     return run
+
+
+def _called(data: Data) -> str:
+    return str(data) if isinstance(data, str | Path | Source) else getattr(data, "name", "array")
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a run works on: the samples it learns from, those held out, those searched for neighbours, and its views."""
+    """What a run works on: the samples it learns from, those held out, those searched for neighbours, and its views.
 
-    learn: Pictures
-    held: Pictures
-    bank: Pictures
+    `run` is the run with what the data decided: its modality and the size of its views.
+    """
+
+    run: Run
+    learn: Samples
+    held: Samples
+    bank: Samples
     maker: Maker
-    size: int
-    channels: int
     facts: Mapping[str, Any]
+    tokenizer: Tokenizer | None = None
 
 
 def prepare(run: Run, data: Data, labels: NDArray[np.integer[Any]] | None = None) -> Setup:
     """Reads the data, chooses the view size and sets samples aside for watching; InputError where that cannot be."""
-    size = run.settings.get("size")
-    samples = load_data(data, size=size).train
+    samples = load_data(_source(run, data), size=run.settings.get("size"), tokenizer=_tokenizer(run)).train
     if labels is not None:
         samples = samples.with_labels(labels)
     learns = discover.method(run.method).views.labels
     if learns and samples.labels is None:
         raise InputError(
             f"{run.method} learns from labels, and {samples.name} has none: give a folder with a subfolder for each "
-            f"class, an .npz with labels, or labels= in Python."
+            f"class, an .npz with labels, a table with a column label or score, or labels= in Python."
         )
-    count, (side, _, channels) = len(samples), samples.shape
-    size = size or min(side, 224 if distributed.device().type == "cuda" else 64)
+    run = replace(run, modality=samples.modality, settings={**_sizes(samples), **run.settings})
+    count = len(samples)
     order = random.permutation(count, run.training.seed, _HOLD_OUT)
     held = min(HELD, count // 10)
     learn = order[held:].sort().values
     _check_batch(run.training, len(learn))
     facts = {
         "given": run.data, "name": samples.name, "modality": samples.modality, "fingerprint": samples.fingerprint,
-        "samples": len(learn), "held_out": held, "channels": channels, "side": side, "notes": list(samples.notes),
+        "samples": len(learn), "held_out": held, "sizes": dict(samples.sizes), "notes": list(samples.notes),
     }  # fmt: skip
     if learns and samples.labels is not None:
         facts["labels"] = blake2b(samples.labels.tobytes(), digest_size=16).hexdigest()
+    tokenizer = tokenizer_of(samples)
+    if tokenizer is not None:
+        facts["tokenizer"] = tokenizer.fingerprint
     bank = learn[random.permutation(len(learn), run.training.seed, _HOLD_OUT)[:BANK]]
     learning, watched, searched = (samples.subset(part) for part in (learn, order[:held], bank))
-    return Setup(learning, watched, searched, maker=run.maker(size), size=size, channels=channels, facts=facts)
+    return Setup(run, learning, watched, searched, run.maker(), facts, tokenizer)
+
+
+def _source(run: Run, data: Data) -> Data:
+    """Data with the columns and the tokenizer that the run's settings name."""
+    if not isinstance(data, str | Path):
+        return data
+    return Source(path=str(data), **run.sections()["reading"])
+
+
+def _tokenizer(run: Run) -> Tokenizer | None:
+    """That of an encoder which comes with one."""
+    if "text" not in run.modality or run.module is not None:
+        return None
+    name = run.architecture.split("+")[build.kinds(run.modality).index("text")]
+    return Tokenizer.load(hub.folder_of(name.partition("/")[2])) if "/" in name else None
+
+
+def _sizes(samples: Samples) -> dict[str, int]:
+    """How large views are where that is not set: pictures as they are, at most 64 pixels or 224 on a GPU."""
+    shown = pictures(samples)
+    return {} if shown is None else {"size": min(shown.shape[0], 224 if distributed.device().type == "cuda" else 64)}
 
 
 def _check_batch(training: Training, count: int) -> None:
@@ -154,8 +186,8 @@ def _check_batch(training: Training, count: int) -> None:
 
 
 def _fit(fabric: Fabric, run: Run, setup: Setup, *, resume: bool, save_every: float) -> Run:
-    encoder = run.new_encoder(setup.channels, setup.size)
-    method = run.new_method(encoder, setup.size, len(setup.learn))
+    encoder = run.new_encoder(setup.learn.sizes)
+    method = run.new_method(encoder, len(setup.learn))
     distributed.synchronise(method)
     facts = json.loads(json.dumps(describe(fabric, run, setup, method)))  # as it is read again: lists for tuples
     optimizer = build_optimizer(run.training.optimizer, method, rate=run.training.rate, decay=run.training.decay)
@@ -165,6 +197,8 @@ def _fit(fabric: Fabric, run: Run, setup: Setup, *, resume: bool, save_every: fl
     with working(fabric, run.folder):
         if not resume and fabric.is_global_zero:
             checkpoint.write(run.folder / UNTRAINED, encoder.state_dict(), {"encoder": run.architecture})
+            if setup.tokenizer is not None:
+                setup.tokenizer.save(run.folder / "tokenizer.json")
             checkpoint.write_text(run.folder / "run.json", json.dumps(facts, indent=2))
         newest = checkpoint.newest(run.folder / "checkpoints")
         start = checkpoint.restore(newest, method, optimizer) if newest else 0
@@ -235,7 +269,7 @@ def _report(run: Run, setup: Setup, encoder: nn.Module, method: Method, device: 
     stored.render(run.folder, run.metrics, run.verdict)
 
 
-def _fits(samples: Pictures, device: torch.device) -> bool:
+def _fits(samples: Samples, device: torch.device) -> bool:
     return samples.nbytes < torch.cuda.mem_get_info(device)[0] / 4
 
 
@@ -251,7 +285,7 @@ def _watch(run: Run, setup: Setup, encoder: nn.Module, views: Views, device: tor
 
 def describe(fabric: Fabric, run: Run, setup: Setup, method: Method) -> dict[str, Any]:
     """run.json: everything that decides the run, and what it was computed with."""
-    sections = run.sections(setup.size)
+    sections = run.sections()
     norms = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in method.modules())
     notes = []
     if method.views.labels:
@@ -263,6 +297,7 @@ def describe(fabric: Fabric, run: Run, setup: Setup, method: Method) -> dict[str
         "method": {"name": run.method, **sections["method"]},
         "encoder": {"name": run.architecture, **sections["encoder"]},
         "views": sections["views"],
+        "reading": sections["reading"],
         "training": asdict(run.training),
         "parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
         "environment": {

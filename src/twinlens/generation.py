@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from twinlens import checkpoint, discover, distributed
-from twinlens.data.pictures import Pictures
+from twinlens.batch import Samples
 from twinlens.embed import clean_views, embed
 from twinlens.encoders.contract import evaluating
 from twinlens.errors import InputError
@@ -18,7 +18,8 @@ from twinlens.evaluate.result import Result, bootstrap
 from twinlens.evaluate.two_sample import kid
 from twinlens.method import Decodes, Generates
 from twinlens.report.learnt import drawable, drawn
-from twinlens.run import Data, Run
+from twinlens.data.load import Data
+from twinlens.run import Run
 from twinlens.views.colour import pixels
 
 MEAN, REAL, BEFORE = "mean training picture", "training pictures", "before training"
@@ -73,7 +74,7 @@ def two_sample(run: Run, data: Data, features: nn.Module, *, count: int = 10_000
     method, device = _drawing(run), distributed.device()
     train, test = (_spaced(part, count) for part in _parts(run, data))
     features = features.to(device)
-    real, other = (embed(features, part, run.maker(run.size), device=device) for part in (test, train))
+    real, other = (embed(features, part, run.maker(), device=device) for part in (test, train))
     with evaluating(features):
         made, before = (
             torch.cat([features(view).float().cpu() for view in drawn(each, len(test), seed=seed, device=device)])
@@ -130,15 +131,15 @@ def _lacks(run: Run, kind: type, what: str) -> InputError:
 def _initial(run: Run) -> Generates:
     """The method as it was before the first step, in evaluation mode."""
     encoder = deepcopy(
-        run.new_encoder(run.facts["data"]["channels"], run.size)
+        run.new_encoder(run.facts["data"]["sizes"])
     )  # one that was given is run.model's too
     encoder.load_state_dict(checkpoint.read(run.folder / "untrained.safetensors")[0])
-    method = run.new_method(encoder, run.size, int(run.facts["data"]["samples"])).to(distributed.device()).eval()
+    method = run.new_method(encoder, int(run.facts["data"]["samples"])).to(distributed.device()).eval()
     assert isinstance(method, Generates)
     return method
 
 
-def _parts(run: Run, data: Data) -> tuple[Pictures, Pictures]:
+def _parts(run: Run, data: Data) -> tuple[Samples, Samples]:
     split = run.read(data)
     if split.test is None:
         raise InputError(
@@ -148,10 +149,10 @@ def _parts(run: Run, data: Data) -> tuple[Pictures, Pictures]:
     return split.train, split.test
 
 
-def _spaced(pictures: Pictures, count: int) -> Pictures:
+def _spaced(pictures: Samples, count: int) -> Samples:
     """At most `count` of them, evenly spaced."""
     return pictures.subset(torch.linspace(0, len(pictures) - 1, min(count, len(pictures))).long())
 
 
-def _views(run: Run, pictures: Pictures) -> Iterator[Tensor]:
-    return clean_views(pictures, run.maker(run.size), device=distributed.device())
+def _views(run: Run, pictures: Samples) -> Iterator[Tensor]:
+    return clean_views(pictures, run.maker(), device=distributed.device())

@@ -4,10 +4,10 @@ With `fit`, which trains it, the only file that composes stages.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from twinlens import build, checkpoint, discover, distributed
-from twinlens.batch import Maker, Split
+from twinlens.batch import Maker, Samples, Split
+from twinlens.data.load import Data, Source, matching
 from twinlens.data.load import load as load_data
-from twinlens.data.pictures import Pictures
+from twinlens.data.tokenizer import Tokenizer
 from twinlens.embed import embed, to_parquet
 from twinlens.encoders import foreign
 from twinlens.errors import InputError
@@ -31,13 +32,13 @@ from twinlens.evaluate.finetune import STANDARD, FineTuning, finetune, supervise
 from twinlens.evaluate.ood import ood
 from twinlens.evaluate.protocol import find as find_protocol
 from twinlens.evaluate.result import Labelled, Result
+from twinlens.evaluate.tfidf import TfIdf
 from twinlens.method import Method
 from twinlens.monitor import journal
 from twinlens.monitor.verdict import Verdict, verdict
 from twinlens.report import stored
 from twinlens.train import Training
 
-Data = str | Path | NDArray[Any]
 CHOSEN = "chosen.safetensors"  # in a run's folder: the encoder at the best look by a score without labels
 
 
@@ -64,31 +65,33 @@ class Run:
 
     # What is named ---------------------------------------------------------------------------------------------------
 
-    def sections(self, size: int) -> dict[str, discover.Settings]:
-        """Every setting with its value under `method`, `encoder` and `views`; InputError for a name that none knows."""
-        targets: dict[str, Any] = {"method": discover.method(self.method), "views": discover.makers()[self.modality]}
-        targets["encoder"] = (
-            foreign.named if "/" in self.architecture else discover.encoders().get(self.architecture, _module)
-        )
-        known = {name: discover.settings(target) for name, target in targets.items()}
+    def sections(self) -> dict[str, discover.Settings]:
+        """Every setting with its value under `method`, `encoder`, `views` and `reading`; InputError for unknown ones."""
+        known = {
+            "method": discover.settings(discover.method(self.method)),
+            "views": build.view_settings(self.modality),
+            "encoder": {} if self.module else build.encoder_settings(self.architecture, self.modality),
+            "reading": discover.settings(Source),
+        }
         given = discover.assign(self.settings, known)
-        return {name: known[name] | ({"size": size} if name == "views" else {}) | given[name] for name in known}
+        return {name: known[name] | given[name] for name in known}
 
-    def maker(self, size: int) -> Maker:
-        """What makes this run's views, the large ones with a side of `size` pixels."""
-        return discover.makers()[self.modality](**self.sections(size)["views"])
+    def maker(self, modality: str | None = None) -> Maker:
+        """What makes this run's views of samples of its modality, or of another, such as one part of it."""
+        return build.maker(modality or self.modality, self.sections()["views"])
 
-    def new_encoder(self, channels: int, size: int) -> nn.Module:
+    def new_encoder(self, sizes: Mapping[str, int]) -> nn.Module:
         """The encoder with the initial weights of the run's seed (a module that was given is taken as it is)."""
+        sizes = {**sizes, **self.maker().sizes}
         if self.module is not None:
-            return foreign.wrap(self.module, torch.zeros(1, channels, size, size))
-        given = self.sections(size)["encoder"]
-        return build.encoder(self.architecture, channels, size, given, seed=self.training.seed)
+            return foreign.wrap(self.module, foreign.example(self.modality, sizes))
+        given = self.sections()["encoder"]
+        return build.encoder(self.architecture, self.modality, sizes, given, seed=self.training.seed)
 
-    def new_method(self, encoder: nn.Module, size: int, samples: int) -> Method:
+    def new_method(self, encoder: nn.Module, samples: int) -> Method:
         """The method around an encoder, its heads with the initial weights of the run's seed, for so many samples."""
         return build.method(
-            self.method, encoder, self.sections(size)["method"], architecture=self.architecture, samples=samples,
+            self.method, encoder, self.sections()["method"], architecture=self.architecture, samples=samples,
             seed=self.training.seed,
         )  # fmt: skip
 
@@ -119,7 +122,20 @@ class Run:
     @property
     def size(self) -> int:
         """Side of a large view in pixels."""
+        if "size" not in self.facts["views"]:
+            raise InputError(f"{self.folder} was trained on {self.modality}: this needs an encoder of pictures.")
         return int(self.facts["views"]["size"])
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What the encoder has to know of data and views, such as channels and size of pictures."""
+        return {**self.facts["data"]["sizes"], **self.maker().sizes}
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer | None:
+        """What turns texts into the ids that the encoder knows; None for an encoder of pictures alone."""
+        file = self.folder / "tokenizer.json"
+        return Tokenizer.load(file) if file.exists() else None
 
     @cached_property
     def encoder(self) -> nn.Module:
@@ -142,12 +158,12 @@ class Run:
         newest = checkpoint.newest(self.folder / "checkpoints")
         if newest is None:
             raise InputError(f"{self.folder} holds no checkpoint: continue it with --resume, or train it again.")
-        method = self.new_method(self._new_encoder(), self.size, int(self.facts["data"]["samples"]))
+        method = self.new_method(self._new_encoder(), int(self.facts["data"]["samples"]))
         checkpoint.restore(newest, method)
         return method.to(distributed.device()).eval()
 
     def _new_encoder(self) -> nn.Module:
-        encoder = self.new_encoder(self.facts["data"]["channels"], self.size)
+        encoder = self.new_encoder(self.facts["data"]["sizes"])
         return encoder if self.module is None else deepcopy(encoder)  # trained and untrained, side by side
 
     def _weights(self, name: str) -> nn.Module:
@@ -159,14 +175,13 @@ class Run:
         return encoder.to(distributed.device()).eval()
 
     def read(self, data: Data) -> Split:
-        """Data as this run's encoder takes it, with as many channels as it was trained on."""
-        split, channels = load_data(data, size=self.size), self.facts["data"]["channels"]
-        test = split.test and split.test.with_channels(channels)
-        return replace(split, train=split.train.with_channels(channels), test=test)
+        """Data as this run's encoder takes it: with as many channels, and with its tokenizer."""
+        size = self.facts["views"].get("size")
+        return matching(load_data(data, size=size, tokenizer=self.tokenizer), self.facts["data"]["sizes"])
 
-    def embeddings(self, samples: Pictures, encoder: nn.Module | None = None) -> torch.Tensor:
-        """What the encoder (or another one) gives for each sample: (N, D) float32."""
-        return embed(encoder or self.encoder, samples, self.maker(self.size), device=distributed.device())
+    def embeddings(self, samples: Samples, encoder: nn.Module | None = None) -> torch.Tensor:
+        """What the encoder (or another one) gives for each sample, of pairs for the first part: (N, D) float32."""
+        return embed(encoder or self.encoder, samples, self.maker(samples.modality), device=distributed.device())
 
     def embed(self, data: Data) -> NDArray[np.float32]:
         """The embeddings of all samples of `data`, the training part first where it is split: (N, D) float32."""
@@ -178,7 +193,8 @@ class Run:
         """Writes the embeddings of all samples of `data` to a Parquet file (`twinlens.embed`); returns (N, D)."""
         split = self.read(data)
         named = {"train": split.train} | ({"test": split.test} if split.test else {})
-        return to_parquet(Path(path), self.encoder, named, self.maker(self.size), device=distributed.device())
+        maker = self.maker(split.train.modality)
+        return to_parquet(Path(path), self.encoder, named, maker, device=distributed.device())
 
     def evaluate(
         self, data: Data, *, protocol: str = "standard", seed: int = 0, allow_leaks: bool = False, chosen: bool = False,
@@ -197,12 +213,10 @@ class Run:
         rules, split = find_protocol(protocol, seed=seed), self.read(data)
         train, test = self._judged(split, seed=seed, allow_leaks=allow_leaks)
         assert train.labels is not None and test.labels is not None
-        encoders = self._beside(self.chosen if chosen else self.encoder)
         tables = dict(known or {})
-        for name in encoders:
+        for name, features in self.beside(train, self.chosen if chosen else self.encoder).items():
             if name not in tables:
-                learn = Labelled(self.embeddings(train, encoders[name]), train.labels)
-                judged = Labelled(self.embeddings(test, encoders[name]), test.labels)
+                learn, judged = Labelled(features(train), train.labels), Labelled(features(test), test.labels)
                 tables[name] = rules.measure(learn, judged)
         commonest = majority(train.labels, test.labels)
         trained = tables.pop("")
@@ -227,7 +241,7 @@ class Run:
         train, test = self._judged(self.read(data), seed=seed, allow_leaks=allow_leaks)
         same: dict[str, Any] = {"device": distributed.device(), "how": how, "shots": shots, "seed": seed}
         tuned, labels = (
-            judge(encoder, train, test, self.maker(self.size), **same)
+            judge(encoder, train, test, self.maker(train.modality), **same)
             for judge, encoder in ((finetune, self.encoder), (supervised, self.untrained))
         )
         return tuned.beside({labels.name: labels})
@@ -256,15 +270,24 @@ class Run:
         train, test = splits.halves(split, seed=seed)
         strangers = other.test or other.train
         tables = {
-            name: ood(*(self.embeddings(part, encoder) for part in (train, test, strangers)))
-            for name, encoder in self._beside(self.encoder).items()
+            name: ood(*(features(part) for part in (train, test, strangers)))
+            for name, features in self.beside(train).items()
         }
         return tables.pop("").beside(tables)
 
-    def _beside(self, encoder: nn.Module) -> dict[str, nn.Module]:
-        return {"": encoder, RAW: Raw(), POOLED: Pooled(), UNTRAINED: self.untrained}
+    def beside(self, train: Samples, encoder: nn.Module | None = None) -> dict[str, Callable[[Samples], torch.Tensor]]:
+        """What makes features (N, D) of samples: "" the encoder, or another one, and by name what it has to beat."""
 
-    def _judged(self, split: Split, *, seed: int, allow_leaks: bool) -> tuple[Pictures, Pictures]:
+        def of(module: nn.Module | None) -> Callable[[Samples], torch.Tensor]:
+            return partial(self.embeddings, encoder=module)
+
+        if train.modality == "image":
+            raw = {RAW: of(Raw()), POOLED: of(Pooled())}
+        else:
+            raw = {RAW: TfIdf(train)}
+        return {"": of(encoder), **raw, UNTRAINED: of(self.untrained)}
+
+    def _judged(self, split: Split, *, seed: int, allow_leaks: bool) -> tuple[Samples, Samples]:
         """The labelled parts to learn from and to be judged by; InputError where the second was seen with labels."""
         seen = "labels" in self.facts["data"] and self.facts["data"]["fingerprint"] == split.train.fingerprint
         if seen and (split.test is None or split.test.labels is None):
@@ -290,7 +313,7 @@ def load(path: str | Path, *, encoder: nn.Module | None = None) -> Run:
             f"one like it."
         )
     settings = {
-        key: value for name in ("method", "encoder", "views") for key, value in facts[name].items() if key != "name"
+        key: value for name in ("method", "encoder", "views", "reading") for key, value in facts[name].items() if key != "name"
     }
     settings.pop("pretrained", None)  # the run's own weights take the place of published ones
     return Run(

@@ -9,7 +9,8 @@ from twinlens.evaluate.dense import RawPatches
 from twinlens.evaluate.detection import detection
 from twinlens.evaluate.result import Result
 from twinlens.evaluate.segmentation import segmentation
-from twinlens.run import Data, Run
+from twinlens.data.load import Data
+from twinlens.run import Run
 
 PATCH = 4  # pixels on a side of the raw patches that an encoder has to beat
 RAW = "raw patches"

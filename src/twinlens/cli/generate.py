@@ -43,7 +43,7 @@ def run(arguments: list[str]) -> None:
 
 def _features(made: Run, path: str) -> Run:
     other = load(path)
-    sees, seen = ((one.facts["data"]["channels"], one.size) for one in (other, made))
+    sees, seen = (one.sizes for one in (other, made))
     if sees != seen:
         raise InputError(
             f"the encoder of {path} sees {sees[0]} x {sees[1]} x {sees[1]} numbers, {made.method} draws {seen[0]} x "

@@ -21,7 +21,8 @@ from twinlens.data.load import load as load_data
 from twinlens.errors import InputError
 from twinlens.evaluate.splits import parts
 from twinlens.report.comparison import draw
-from twinlens.run import Data, Run
+from twinlens.data.load import Data
+from twinlens.run import Run
 
 ARRAY, PLOT = "array.npy", "comparison.png"
 _GROWS = ("methods", "seeds")  # what may be another when a comparison is resumed

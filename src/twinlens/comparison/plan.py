@@ -8,7 +8,8 @@ from twinlens import recipes
 from twinlens.comparison import trial
 from twinlens.errors import InputError
 from twinlens.fit import Setup, plan, prepare
-from twinlens.run import Data, Run
+from twinlens.data.load import Data
+from twinlens.run import Run
 from twinlens.views.tasks import shown
 
 PASSES, LEAST = 10, 200_000  # with fewer views, methods that start slowly have hardly begun
@@ -93,7 +94,7 @@ def candidates(request: Request, data: Data, name: str) -> list[Candidate]:
     for run in runs:
         setup = prepare(run, data)
         try:
-            method = run.new_method(run.new_encoder(setup.channels, setup.size), setup.size, len(setup.learn))
+            method = setup.run.new_method(setup.run.new_encoder(setup.learn.sizes), len(setup.learn))
         except InputError as error:
             raise InputError(f"{run.method} cannot take part: {error}") from error
         found.append(Candidate(run, setup, run.method in covered, shown(run.training.views(method.views))))

@@ -1,41 +1,178 @@
-"""Whatever the user names -> pictures."""
+"""Whatever the user names -> samples: pictures, texts, pairs of texts, pictures with captions."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twinlens.batch import Split
-from twinlens.data import idx, known
+from twinlens.batch import Samples, Split
+from twinlens.data import captions, idx, known, tables
 from twinlens.data.arrays import Part, from_arrays, from_file
+from twinlens.data.columns import Columns
 from twinlens.data.folder import from_folder
+from twinlens.data.pairs import Pairs
+from twinlens.data.pictures import Pictures
+from twinlens.data.text import from_texts, load_text
+from twinlens.data.tokenizer import Tokenizer
 from twinlens.errors import InputError, unknown
 
 _LEAST = 8  # pixels
+_LOOKED_AT = 200  # files of a folder, to see what it holds
 
 
-def load(what: str | Path | NDArray[Any], *, size: int | None = None) -> Split:
-    """Pictures from an array, a .npy or .npz file, a folder of pictures, or a data set known by name.
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What to read, and how texts in it are found and become ids.
 
-    `size` is the side in pixels of the views that will be made (None: 64); pictures of mixed sizes are stored half as
-    large again. A known name comes first: write ./digits for a folder of that name. Raises InputError.
+    Args:
+        path: A path or a known name.
+        text: Column of the texts, or of the first sides of pairs; "title+text" joins two. "" takes the usual names, as
+            for all columns.
+        positive: Column of the second sides of pairs.
+        negative: Columns of what is no answer, separated by commas, or one of lists.
+        score: Column of how alike the sides of a pair are.
+        label: Column of the classes.
+        split: Column that says train or test.
+        where: Only rows such as "lang=en"; several conditions are separated by commas.
+        tokens: How texts become ids: "wordpiece" or "bpe", trained on the data, or a path to a tokenizer.json or to a
+            folder that holds one.
+        vocabulary: The most ids of a tokenizer that is trained; 8192, a guess for corpora of a few million words.
+    """
+
+    path: str
+    text: str = ""
+    positive: str = ""
+    negative: str = ""
+    score: str = ""
+    label: str = ""
+    split: str = ""
+    where: str = ""
+    tokens: str = "wordpiece"
+    vocabulary: int = 8192
+
+    def __str__(self) -> str:
+        return self.path
+
+    @property
+    def columns(self) -> Columns:
+        """Those that it names."""
+        return Columns(**{name: getattr(self, name) for name in Columns.__dataclass_fields__})
+
+
+Data = str | Path | NDArray[Any] | Sequence[str] | Source | Split | Samples
+
+
+def load(what: Data, *, size: int | None = None, tokenizer: Tokenizer | None = None) -> Split:
+    """Samples from an array, a file, a folder, or a data set known by name; or from a list of texts.
+
+    Files of texts are .txt (one a line), .jsonl, .csv, .tsv and .parquet; folders hold pictures, pictures with
+    captions, or .txt files (one text each). `size` is the side in pixels of the views that will be made (None: 64);
+    pictures of mixed sizes are stored half as large again. `tokenizer` is an encoder's, None has one trained. A known
+    name comes first: write ./digits for a folder of that name. Raises InputError.
     """
     if size is not None and size < _LEAST:
         raise InputError(f"size is {size}: expected a view of at least {_LEAST} pixels")
+    if isinstance(what, Split):
+        return what
+    if isinstance(what, Samples):
+        return Split(what)
     if isinstance(what, np.ndarray):
         return from_arrays("array", Part(what), size=size)
-    if not isinstance(what, str | Path):
-        raise InputError(f"data is a {type(what).__name__}: expected a path, a known name or a NumPy array")
-    if what in known.names():
+    if isinstance(what, list | tuple):
+        return Split(from_texts(what, tokenizer=tokenizer))
+    if not isinstance(what, str | Path | Source):
+        raise InputError(f"data is a {type(what).__name__}: expected a path, a known name, an array or a list of texts")
+    if str(what) in known.names():
         return known.from_name(str(what))
-    path = Path(what).expanduser()
+    source = what if isinstance(what, Source) else Source(path=str(what))
+    path = Path(source.path).expanduser()
+    if path.exists():
+        return _read(path, source, size, tokenizer)
+    raise unknown("path or name of data", source.path, known.names())
+
+
+def _read(path: Path, source: Source, size: int | None, tokenizer: Tokenizer | None) -> Split:
+    kind = modality(path)
+    if "text" in kind:
+        trained = source.tokens in ("wordpiece", "bpe")
+        how: dict[str, Any] = {
+            "columns": source.columns,
+            "tokenizer": tokenizer or (None if trained else Tokenizer.load(source.tokens)),
+            "kind": source.tokens if trained else "wordpiece",
+            "vocabulary": source.vocabulary,
+        }
+        if kind == "text":
+            return load_text(path, **how)
+        found = captions.load_captions(path, size=size, **how)
+        assert found is not None
+        return found
     if path.is_dir() and (parts := idx.find(path)) is not None:
         return from_arrays(path.name, *parts, size=size)
     if path.is_dir():
         return from_folder(path, size=size)
-    if path.suffix.lower() in (".npy", ".npz") and path.is_file():
+    if path.suffix.lower() in (".npy", ".npz"):
         return from_file(path, size=size)
-    if path.exists():
-        raise InputError(f"{path} is not data that is understood: expected a folder of pictures, a .npy or a .npz file")
-    raise unknown("path or name of data", str(what), known.names())
+    raise InputError(
+        f"{path} is not data that is understood: expected a folder of pictures or texts, a .npy, .npz, .txt, .jsonl, "
+        f".csv, .tsv or .parquet file, or shards of pictures and captions (.tar)"
+    )
+
+
+def modality(what: Data) -> str:
+    """Of which kind data is: "image", "text" or "image+text", by its name and the names in it; nothing is read."""
+    if isinstance(what, Split):
+        return what.train.modality
+    if isinstance(what, Samples):
+        return what.modality
+    if isinstance(what, list | tuple):
+        return "text"
+    if not isinstance(what, str | Path | Source) or str(what) in known.names():
+        return "image"
+    path = Path(str(what)).expanduser()
+    if not path.exists():
+        return "image"
+    if _captioned(path):
+        return "image+text"
+    return "text" if tables.holds_rows(path) else "image"
+
+
+def _captioned(path: Path) -> bool:
+    """Whether pictures come with words: in shards, by a list of captions, or in a .txt beside each."""
+    if not path.is_dir():
+        return path.suffix.lower() == ".tar"
+    first = list(islice(path.rglob("*"), _LOOKED_AT))
+    if any(file.suffix.lower() == ".tar" or file.stem.lower() == "captions" for file in (*first, *path.iterdir())):
+        return True
+    pictures = {file.with_suffix("") for file in first if file.suffix.lower() in SUFFIXES}
+    return any(file.with_suffix(ending).is_file() for file in list(pictures)[:8] for ending in (".txt",))
+
+
+def matching(split: Split, sizes: Mapping[str, int]) -> Split:
+    """The same samples with as many channels as an encoder was built for."""
+    parts = [part and _matching(part, sizes) for part in (split.train, split.test)]
+    assert parts[0] is not None
+    return replace(split, train=parts[0], test=parts[1])
+
+
+def _matching(samples: Samples, sizes: Mapping[str, int]) -> Samples:
+    if isinstance(samples, Pairs):
+        return replace(samples, parts=tuple(_matching(part, sizes) for part in samples.parts))
+    if isinstance(samples, Pictures) and "channels" in sizes:
+        return samples.with_channels(sizes["channels"])
+    return samples
+
+
+def pictures(samples: Samples) -> Pictures | None:
+    """The pictures among samples: themselves, or one of their parts; None where there are none."""
+    parts = samples.parts if isinstance(samples, Pairs) else (samples,)
+    return next((part for part in parts if isinstance(part, Pictures)), None)
+
+
+def tokenizer_of(samples: Samples) -> Tokenizer | None:
+    """What made the ids of the texts among samples; None where there are none."""
+    parts = samples.parts if isinstance(samples, Pairs) else (samples,)
+    return next((part.tokenizer for part in parts if hasattr(part, "tokenizer")), None)

@@ -4,6 +4,7 @@ timm and transformers are extras, imported where they are used.
 """
 
 import inspect
+from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
@@ -44,6 +45,13 @@ def wrap(module: nn.Module, example: Tensor) -> nn.Module:
     if isinstance(output, Tensor) and output.ndim == 2 and getattr(module, "dim", None) == dim:
         return module
     return Foreign(module, dim, tuple(example.shape[1:]))
+
+
+def example(modality: str, sizes: Mapping[str, int]) -> Tensor:
+    """A view that such an encoder takes: (1, C, H, W) of a picture, (1, T) ids of a text."""
+    if modality.split("+")[0] == "text":
+        return torch.zeros(1, sizes["length"], dtype=torch.int64)
+    return torch.zeros(1, sizes["channels"], sizes["size"], sizes["size"])
 
 
 def named(name: str, channels: int, size: int, *, pretrained: bool = False) -> nn.Module:

@@ -95,7 +95,8 @@ def finetune(
         raise InputError(
             f"all {len(labels)} training labels are {int(known[0])}: at least 2 classes are needed to tell apart."
         )
-    chosen = _Chosen(train, _draw(labels, shots, seed), labels)
+    rows = _draw(labels, shots, seed)
+    chosen: Samples = replace(train.subset(rows), labels=labels[rows].numpy())  # type: ignore[type-var]
     if how.batch > len(chosen):
         raise InputError(
             f"batch = {how.batch}: expected 1 to {len(chosen)}, as many labels as there are to learn from; choose a "
@@ -210,17 +211,3 @@ def _draw(y: Tensor, shots: int | None, seed: int) -> Tensor:
     if not 1 <= shots <= least:
         raise InputError(f"shots = {shots}: expected 1 to {least}, as many labels as the smallest class has.")
     return (places(y, seed, 0) < shots).nonzero().squeeze(1)
-
-
-class _Chosen(Samples):
-    """The samples at `rows` (n,) of `samples`, under other labels (N,)."""
-
-    def __init__(self, samples: Samples, rows: Tensor, labels: Tensor) -> None:
-        self.name, self.modality, self.fingerprint = samples.name, samples.modality, samples.fingerprint
-        self.samples, self.rows, self.labels = samples, rows, labels[rows].numpy()
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def fetch(self, index: Tensor) -> Raw:
-        return self.samples.fetch(self.rows[index])

@@ -30,5 +30,7 @@ def refuse(train: Samples, test: Samples) -> None:
 
 def _contents(samples: Samples) -> Iterator[bytes]:
     for index in torch.arange(len(samples)).split(1024):
-        for row in samples.fetch(index)[0].cpu().numpy():
-            yield blake2b(row.tobytes(), digest_size=16).digest()
+        first, second = samples.fetch(index)[:2]
+        rows = first.split(second.tolist()) if samples.lengths is not None else first  # words of texts, or pixels
+        for row in rows:
+            yield blake2b(row.cpu().numpy().tobytes(), digest_size=16).digest()
