@@ -25,8 +25,8 @@ _USUAL = {"mask": (MASK, "<mask>"), "unk": (UNKNOWN, "<unk>", "<|endoftext|>")}
 class Tokenizer:
     """Texts as ids, over the library `tokenizers`.
 
-    `vocabulary` is how many ids there are, `prefix` and `suffix` are those put around one text ([CLS] and [SEP]), `mask`
-    and `unknown` those that stand for a hidden word and for one that cannot be spelt (None: there is no such id).
+    `vocabulary` is how many ids there are, `prefix` and `suffix` are those put around one text ([CLS] and [SEP]),
+    `mask` and `unknown` those that stand for a hidden word and for one that cannot be spelt (None: no such id).
     """
 
     def __init__(self, inner: Any, names: dict[str, str] | None = None) -> None:
@@ -212,7 +212,7 @@ def _special(inner: Any, name: str, given: str | None) -> int | None:
 
 def _find(path: Path) -> Path:
     """The tokenizer.json or vocab.txt at `path`; of a sentence-transformers folder that of its first module."""
-    if path.is_file() and path.suffix == ".json" or path.name == "vocab.txt" and path.is_file():
+    if path.is_file() and (path.suffix == ".json" or path.name == "vocab.txt"):
         return path
     folders = [path]
     modules = _json(path / "modules.json")
