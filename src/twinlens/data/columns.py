@@ -26,7 +26,7 @@ _PAIRS = (
     ("text", "paraphrase"),
 )
 _SCORE = ("score", "similarity_score", "similarity")
-_LABEL = ("label", "labels", "class", "category")
+LABELS = ("label", "labels", "class", "category")
 _SPLIT = ("split",)
 _TRAIN, _TEST = ("train", "training"), ("test", "testing")
 _ASIDE = ("dev", "val", "valid", "validation")
@@ -74,7 +74,7 @@ def choose(table: Table, columns: Columns) -> Parts:
     sides = [joined(table, rows, name) for name in _sides(table, columns)]
     sides += _negatives(table, rows, columns)
     part, notes = split(table, rows, columns)
-    kept, more = _filled(table, sides, part)
+    kept, more = filled(table, sides, part)
     labels, classes, others = labelled(table, rows, columns, paired=len(sides) > 1)
     notes += (*more, *others)
     names = rows[FILE].to_pylist() if FILE in rows.column_names else None
@@ -82,9 +82,7 @@ def choose(table: Table, columns: Columns) -> Parts:
     def of(name: str) -> Rows:
         at = np.flatnonzero(kept & (part == name))
         own = tuple(side.take(pa.array(at)) for side in sides)
-        mine = None if labels is None else labels[at]
-        if mine is not None and (np.isnan(mine).any() if mine.dtype.kind == "f" else (mine < 0).any()):
-            mine = None
+        mine = complete(labels, at)
         return Rows(own, mine, classes if mine is not None else (), names and [names[i] for i in at])
 
     if (part[kept] == "train").sum() < 2:
@@ -214,14 +212,14 @@ def split(table: Table, rows: pa.Table, columns: Columns) -> tuple[NDArray[np.st
     return part, (f"Rows left out because they are neither for training nor for testing: {said}.",) if others else ()
 
 
-def _filled(
+def filled(
     table: Table, sides: Sequence[pa.Array], part: NDArray[np.str_]
 ) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
     """Which rows have text on every side. Pairs that lack one are a mistake if many; a text that is empty is not."""
     kept = np.ones(len(part), dtype=bool)
     for side in sides:
         kept &= pc.not_equal(pc.utf8_trim_whitespace(side), "").to_numpy(zero_copy_only=False)
-    empty = np.flatnonzero(~kept & (part != ""))
+    empty: list[int] = np.flatnonzero(~kept & (part != "")).tolist()
     if len(sides) > 1:
         return kept, few(
             empty, int((part != "").sum()), f"pairs of {table.source} lack a side and were left out",
@@ -239,7 +237,7 @@ def labelled(
     score = columns.score or (recognised(table, _SCORE) if paired and not columns.label else "")
     if score:
         return _numbers(table, rows, score), (), ()
-    if not (name := columns.label or recognised(table, _LABEL)):
+    if not (name := columns.label or recognised(table, LABELS)):
         return None, (), ()
     found = column(table, rows, name)
     if pa.types.is_nested(found.type):
@@ -254,6 +252,13 @@ def labelled(
     missing = int((labels < 0).sum())
     note = f"Rows without a label: {missing:,} of {len(labels):,}; a part that has any is used without labels."
     return labels, tuple(classes), (note,) if missing else ()
+
+
+def complete(labels: NDArray[Any] | None, at: NDArray[np.int64]) -> NDArray[Any] | None:
+    """The labels at `at` (n,), None if one of them is missing."""
+    if labels is None or (np.isnan(labels[at]) if labels.dtype.kind == "f" else labels[at] < 0).any():
+        return None
+    return labels[at]
 
 
 def in_order(names: Iterable[str]) -> list[str]:

@@ -59,7 +59,7 @@ def read(path: str | Path) -> Table:
     try:
         if kind == ".parquet":
             return Table(name, str(path), _parquet(path))
-        data, notes = repaired(_bytes(path), str(path))
+        data, notes = repaired(contents(path), str(path))
         rows, more = _READERS[kind](path, data)
     except _BROKEN as error:
         raise InputError(
@@ -98,7 +98,8 @@ def _kind(path: Path) -> str:
     return suffixes[-2] if len(suffixes) > 1 and suffixes[-1] in _PACKED else "".join(suffixes[-1:])
 
 
-def _bytes(path: Path) -> bytes:
+def contents(path: Path) -> bytes:
+    """The bytes of a file, unpacked."""
     with _PACKED.get(path.suffix.lower(), Path.open)(path, "rb") as file:
         content: bytes = file.read()
     return content
@@ -186,21 +187,22 @@ def _text(value: Any) -> str:
 
 
 def _csv(path: Path, data: bytes) -> tuple[pa.Table, tuple[str, ...]]:
-    return _separated(path, data, ",", True), ()
+    return separated(path, data, ",", True), ()
 
 
 def _tsv(path: Path, data: bytes) -> tuple[pa.Table, tuple[str, ...]]:
     """Quotes mean something where every line closes those it opens: many a .tsv is written without quoting."""
     quoted = not any(line.count(b'"') % 2 for line in data.split(b"\n"))
     try:
-        return _separated(path, data, "\t", quoted), ()
+        return separated(path, data, "\t", quoted), ()
     except InputError:
         if quoted:
             raise
-        return _separated(path, data, "\t", True), ()
+        return separated(path, data, "\t", True), ()
 
 
-def _separated(path: Path, data: bytes, delimiter: str, quoted: bool) -> pa.Table:
+def separated(path: Path, data: bytes, delimiter: str, quoted: bool) -> pa.Table:
+    """Rows of texts, under the names in the first line."""
     start = io.StringIO(data[: 2**20].decode(errors="replace"), newline="")
     names = next(csv.reader(start, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE), [])
     if len(set(names)) < len(names) or not names:
