@@ -33,7 +33,7 @@ class Header(NamedTuple):
     grey: bool
 
 
-def measure(path: Path) -> Header | None:
+def measure(path: Path | BinaryIO) -> Header | None:
     """The header of a picture file, None if it has none that can be read."""
     try:
         with Image.open(path, formats=_FORMATS) as image:

@@ -2,11 +2,11 @@
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from twinlens.errors import InputError
 _EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp")
 _TEST = ("test", "val", "valid", "validation")  # in this order of preference
 _NAMED = 10  # unreadable files that a note names
+
+Opened = Callable[[str], Path | BinaryIO]
+"""Where the bytes of a picture are, by its name: a file of its own, or a part of another."""
 
 
 class File(NamedTuple):
@@ -48,11 +51,7 @@ def from_folder(root: Path, *, size: int | None = None) -> Split:
     found = list_files(root)
     layout = read_layout([file.name for file in found])
     files = [file for file, part in zip(found, layout.part, strict=True) if part]
-    content = _content(root, files)
-    with warnings.catch_warnings():  # decoders' remarks on single files, from any thread
-        warnings.simplefilter("ignore")
-        entry = cache.once(f"{content}-{size or VIEW}", lambda: _plan(root, [file.name for file in files], size))
-
+    entry, content = decoded(root, files, root.joinpath, size)
     left_out = set(entry.unreadable)
     kept = [i for i, file in enumerate(found) if layout.part[i] and file.name not in left_out]
     everything = Pictures(
@@ -66,7 +65,16 @@ def from_folder(root: Path, *, size: int | None = None) -> Split:
     return _split(everything, [layout.part[i] for i in kept], [layout.label[i] for i in kept])
 
 
-def list_files(root: Path) -> list[File]:
+def decoded(root: Path, files: Sequence[File], opened: Opened, size: int | None) -> tuple[cache.Entry, str]:
+    """The pixels of pictures in `root`, decoded once for each content, and a hash of that content."""
+    content = _content(root, files, opened)
+    with warnings.catch_warnings():  # decoders' remarks on single files, from any thread
+        warnings.simplefilter("ignore")
+        names = [file.name for file in files]
+        return cache.once(f"{content}-{size or VIEW}", lambda: _plan(root, names, opened, size)), content
+
+
+def list_files(root: Path, least: int = 2) -> list[File]:
     """The picture files below `root`, sorted by name; hidden files and folders are not looked at."""
     files, seen = [], set()
     for at, folders, names in os.walk(root, onerror=_refuse, followlinks=True):
@@ -79,7 +87,7 @@ def list_files(root: Path) -> list[File]:
             if name[0] != "." and path.suffix.lower() in _EXTENSIONS and (path.is_file() or path.is_symlink()):
                 status = path.stat() if path.exists() else path.lstat()  # a broken link is an unreadable picture
                 files.append(File(path.relative_to(root).as_posix(), status.st_size, status.st_mtime_ns))
-    if len(files) < 2:
+    if len(files) < least:
         raise InputError(
             f"{root} holds {len(files) or 'no'} picture{'s' * (len(files) != 1)}: expected a folder with at least two "
             f"files that end in {', '.join(_EXTENSIONS)}, in any subfolders"
@@ -113,13 +121,13 @@ def _refuse(error: OSError) -> None:
     raise InputError(f"the folder {error.filename} cannot be read: {error.strerror}") from error
 
 
-def _content(root: Path, files: Sequence[File]) -> str:
+def _content(root: Path, files: Sequence[File], opened: Opened) -> str:
     """A hash of the files' names and bytes; the bytes are read only if a path, a size or a time is new."""
     seen = blake2b(repr((cache.VERSION, str(root.resolve()), [tuple(file) for file in files])).encode(), digest_size=16)
     if (known := cache.remembered(seen.hexdigest())) is not None:
         return known
     content = blake2b(str(cache.VERSION).encode(), digest_size=16)
-    digests = concurrently(_digest, (root / file.name for file in files))
+    digests = concurrently(_digest, (opened(file.name) for file in files))
     for file, digest in zip(files, track(digests, len(files), f"reading {root.name}"), strict=True):
         name = os.fsencode(file.name)
         content.update(len(name).to_bytes(4, "big") + name + digest)
@@ -127,10 +135,10 @@ def _content(root: Path, files: Sequence[File]) -> str:
     return content.hexdigest()
 
 
-def _digest(path: Path) -> bytes:
+def _digest(path: Path | BinaryIO) -> bytes:
     digest = blake2b(digest_size=16)
     try:
-        with path.open("rb") as file:
+        with path.open("rb") if isinstance(path, Path) else path as file:
             while block := file.read(2**20):
                 digest.update(block)
     except OSError:  # a file that cannot be read is left out later, with the unreadable ones
@@ -138,21 +146,21 @@ def _digest(path: Path) -> bytes:
     return digest.digest()
 
 
-def _plan(root: Path, names: Sequence[str], size: int | None) -> cache.Plan:
-    measured = concurrently(measure, (root / name for name in names))
+def _plan(root: Path, names: Sequence[str], opened: Opened, size: int | None) -> cache.Plan:
+    measured = concurrently(measure, map(opened, names))
     headers = list(track(measured, len(names), f"measuring {root.name}"))
     _check(root, names, [header is not None for header in headers])
     good = [header for header in headers if header is not None]
     side = stored_side(np.array([header[:2] for header in good]), size)
     channels = 1 if all(header.grey for header in good) else 3
-    return cache.Plan((side, side, channels), len(good), _rows(root, names, headers, (side, channels)))
+    return cache.Plan((side, side, channels), len(good), _rows(root, names, opened, headers, (side, channels)))
 
 
 def _rows(
-    root: Path, names: Sequence[str], headers: Sequence[Header | None], shape: tuple[int, int]
+    root: Path, names: Sequence[str], opened: Opened, headers: Sequence[Header | None], shape: tuple[int, int]
 ) -> Iterator[cache.Row]:
     def row(at: int) -> cache.Row:
-        return cache.Row(names[at], headers[at] and decode(root / names[at], *shape))
+        return cache.Row(names[at], headers[at] and decode(opened(names[at]), *shape))
 
     readable = []
     for made in track(concurrently(row, range(len(names))), len(names), f"decoding {root.name}"):
