@@ -66,12 +66,12 @@ def encoder(name: str, modality: str, sizes: Mapping[str, int], settings: Mappin
     torch.manual_seed(seed)
     made = factories(name, modality)
     if len(made) == 1:
-        return _made(name, *made.values(), sizes, settings)
+        return _made(name, next(iter(made.values())), sizes, settings)
     towers = []
     for one, (kind, factory) in zip(name.split("+"), made.items(), strict=True):
         own = {key.removeprefix(f"{kind}_"): value for key, value in settings.items() if key.startswith(f"{kind}_")}
         towers.append(_made(one, factory, sizes, own))
-    return Towers(*towers, **{key: settings[key] for key in discover.settings(Towers) if key in settings})
+    return Towers(towers[0], towers[1], **{key: settings[key] for key in discover.settings(Towers) if key in settings})
 
 
 def _made(

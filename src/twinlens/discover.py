@@ -45,7 +45,7 @@ def _optional(target: Callable[..., Any]) -> list[bool]:
     return [p.default is not p.empty for p in inspect.signature(target).parameters.values()]
 
 
-_SIZES = {("channels", "size"): "image", ("vocabulary", "length"): "text"}
+_SIZES: dict[tuple[str, ...], str] = {("channels", "size"): "image", ("vocabulary", "length"): "text"}
 """What factories of encoders take first, and of which modality those are the sizes."""
 
 

@@ -23,8 +23,8 @@ from twinlens.data.load import Data, Source, modality, pictures, tokenizer_of
 from twinlens.data.load import load as load_data
 from twinlens.data.tokenizer import Tokenizer
 from twinlens.embed import embed
-from twinlens.encoders.contract import CausalEncoder, TokenEncoder
 from twinlens.encoders import hub
+from twinlens.encoders.contract import CausalEncoder, TokenEncoder
 from twinlens.errors import InputError, NotLearning
 from twinlens.feed import Feed
 from twinlens.folder import check_same, working

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from twinlens import checkpoint, discover, distributed
 from twinlens.batch import Samples
+from twinlens.data.load import Data
 from twinlens.embed import clean_views, embed
 from twinlens.encoders.contract import evaluating
 from twinlens.errors import InputError
@@ -18,7 +19,6 @@ from twinlens.evaluate.result import Result, bootstrap
 from twinlens.evaluate.two_sample import kid
 from twinlens.method import Decodes, Generates
 from twinlens.report.learnt import drawable, drawn
-from twinlens.data.load import Data
 from twinlens.run import Run
 from twinlens.views.colour import pixels
 
@@ -130,9 +130,7 @@ def _lacks(run: Run, kind: type, what: str) -> InputError:
 
 def _initial(run: Run) -> Generates:
     """The method as it was before the first step, in evaluation mode."""
-    encoder = deepcopy(
-        run.new_encoder(run.facts["data"]["sizes"])
-    )  # one that was given is run.model's too
+    encoder = deepcopy(run.new_encoder(run.facts["data"]["sizes"]))  # one that was given is run.model's too
     encoder.load_state_dict(checkpoint.read(run.folder / "untrained.safetensors")[0])
     method = run.new_method(encoder, int(run.facts["data"]["samples"])).to(distributed.device()).eval()
     assert isinstance(method, Generates)

@@ -6,7 +6,7 @@ With `fit`, which trains it, the only file that composes stages.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ class Run:
     # What is named ---------------------------------------------------------------------------------------------------
 
     def sections(self) -> dict[str, discover.Settings]:
-        """Every setting with its value under `method`, `encoder`, `views` and `reading`; InputError for unknown ones."""
+        """Every setting with its value, under `method`, `encoder`, `views` and `reading`; InputError for other names."""
         known = {
             "method": discover.settings(discover.method(self.method)),
             "views": build.view_settings(self.modality),
@@ -313,7 +313,10 @@ def load(path: str | Path, *, encoder: nn.Module | None = None) -> Run:
             f"one like it."
         )
     settings = {
-        key: value for name in ("method", "encoder", "views", "reading") for key, value in facts[name].items() if key != "name"
+        key: value
+        for name in ("method", "encoder", "views", "reading")
+        for key, value in facts[name].items()
+        if key != "name"
     }
     settings.pop("pretrained", None)  # the run's own weights take the place of published ones
     return Run(

@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from twinlens.data.load import Data, pictures
 from twinlens.data.scenes import compose
 from twinlens.errors import InputError
 from twinlens.evaluate.baselines import UNTRAINED
@@ -9,7 +10,6 @@ from twinlens.evaluate.dense import RawPatches
 from twinlens.evaluate.detection import detection
 from twinlens.evaluate.result import Result
 from twinlens.evaluate.segmentation import segmentation
-from twinlens.data.load import Data
 from twinlens.run import Run
 
 PATCH = 4  # pixels on a side of the raw patches that an encoder has to beat
@@ -32,7 +32,9 @@ def dense(run: Run, data: Data, *, train: int = 1000, test: int = 300, seed: int
             f"test, or an .npz with x_test and y_test."
         )
     side = 2 * run.size // PATCH * PATCH
-    parts = compose(split.train, train, side=side, seed=seed), compose(split.test, test, side=side, seed=seed)
+    learn, judge = pictures(split.train), pictures(split.test)
+    assert learn is not None and judge is not None, "run.size is of pictures"
+    parts = compose(learn, train, side=side, seed=seed), compose(judge, test, side=side, seed=seed)
     encoders: dict[str, nn.Module] = {"": run.encoder, UNTRAINED: run.untrained, RAW: RawPatches(PATCH)}
     found = []
     for measure in (segmentation, detection):

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from PIL import Image
@@ -46,7 +47,11 @@ def _features(made: Run, path: str) -> Run:
     sees, seen = (one.sizes for one in (other, made))
     if sees != seen:
         raise InputError(
-            f"the encoder of {path} sees {sees[0]} x {sees[1]} x {sees[1]} numbers, {made.method} draws {seen[0]} x "
-            f"{seen[1]} x {seen[1]}: choose a run on the same data with the same --size."
+            f"the encoder of {path} sees views of {_said(sees)}, {made.method} draws some of {_said(seen)}: choose a "
+            f"run on the same data with the same --size."
         )
     return other
+
+
+def _said(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {size}" for name, size in sizes.items())

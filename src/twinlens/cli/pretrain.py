@@ -2,15 +2,24 @@
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from twinlens import discover, distributed, recipes
+from twinlens import build, discover, distributed, recipes
+from twinlens.data import known
+from twinlens.data.load import Source
+from twinlens.encoders.towers import Towers
 from twinlens.errors import InputError
 from twinlens.fit import plan, pretrain
+from twinlens.run import Run
 from twinlens.train import Training
 
+DATA = (
+    "a folder of pictures, of pictures with captions or of texts; an .npy, .npz, .txt, .jsonl, .csv, .tsv or .parquet "
+    "file; shards (.tar); or a known name"
+)
 OWN = ("data", "method", "encoder", "recipe", "out", "resume", "devices", "size", "save_every")
 
 
@@ -20,20 +29,21 @@ def parser(arguments: list[str]) -> ArgumentParser:
     peek.add_argument("--method", default="simclr")
     peek.add_argument("--encoder")
     peek.add_argument("--recipe")
-    chosen = peek.parse_known_args(arguments)[0]
+    chosen, rest = peek.parse_known_args(arguments)
     recipe = recipes.find(chosen.recipe, chosen.method) if chosen.recipe else None
-    run = plan("", recipe.method if recipe else chosen.method, encoder=chosen.encoder, recipe=recipe)
-    method, factory = discover.method(run.method), discover.encoders().get(run.architecture)
+    run = plan(_data(rest), recipe.method if recipe else chosen.method, encoder=chosen.encoder, recipe=recipe)
+    method = discover.method(run.method)
 
     made = ArgumentParser(prog="twinlens pretrain", description="Pretrain an encoder on unlabelled data.")
-    made.add_argument("data", help="a folder of pictures, an .npy or .npz file, or a known name")
+    made.add_argument("data", help=DATA)
     made.add_argument(
         "--method", default="simclr", help=f"one of {', '.join(discover.methods())}, or what a recipe calls its run"
     )
     made.add_argument(
         "--encoder",
         default=run.architecture,
-        help=f"one of {', '.join(discover.encoders())}, timm/NAME, transformers/NAME",
+        help=f"one of {', '.join(discover.encoders())}, timm/NAME, transformers/NAME-OR-FOLDER; two joined by + for "
+        "pictures with captions",
     )
     made.add_argument("--recipe", help=f"tuned settings for a dataset, as defaults: {', '.join(recipes.names())}")
     made.add_argument("--out", help="the run's folder (default: runs/DATA-METHOD)")
@@ -45,17 +55,44 @@ def parser(arguments: list[str]) -> ArgumentParser:
     made.add_argument(
         "--devices", type=int, default=1, help="GPUs of this machine (under torchrun or SLURM: set there)"
     )
-    made.add_argument(
-        "--size", type=int, help="side of a view in pixels (default: the pictures' own, at most 64, or 224 on a GPU)"
-    )
+    if "image" in run.modality:
+        made.add_argument(
+            "--size",
+            type=int,
+            help="side of a view in pixels (default: the pictures' own, at most 64, or 224 on a GPU)",
+        )
     made.add_class_arguments(Training, skip={"stop_on_collapse"})
     made.add_class_arguments(method, skip={"encoder", "samples"})
-    if factory is not None:
-        made.add_function_arguments(factory, skip={"channels", "size"})
-    made.add_class_arguments(discover.makers()[run.modality], skip={"size"})
+    _encoder_arguments(made, run)
+    for kind in build.kinds(run.modality):
+        made.add_class_arguments(discover.makers()[kind], skip={"size"})
+    if "text" in run.modality:
+        made.add_class_arguments(Source, skip={"path"})
     known = {action.dest for action in made._actions}
     made.set_defaults({name: value for name, value in given(run).items() if name in known})
     return made
+
+
+def _data(arguments: list[str]) -> str:
+    """Which of the arguments is the data, before it is known which of the others are values of options."""
+    there = [one for one in arguments if one[:1] != "-" and (one in known.names() or Path(one).expanduser().exists())]
+    return there[0] if there else ""
+
+
+def _encoder_arguments(made: ArgumentParser, run: Run) -> None:
+    """The settings of the encoder, or of both that stand side by side, under their modality's name."""
+    factories = build.factories(run.architecture, run.modality)
+    for kind, factory in factories.items():
+        skip: set[str | int] = (
+            set(discover.sizes(factory)) if factory in discover.encoders().values() else {"name", "channels", "size"}
+        )
+        if len(factories) == 1:
+            made.add_function_arguments(factory, skip=skip)
+            continue
+        for name, value in discover.settings(factory).items():
+            made.add_argument(f"--{kind}_{name}", type=type(value), default=value)
+    if len(factories) > 1:
+        made.add_class_arguments(Towers, skip={"first", "second"})
 
 
 def given(run: Any) -> dict[str, Any]:
@@ -74,7 +111,7 @@ def run(arguments: list[str]) -> None:
         raise InputError(f"{said}; twinlens pretrain --help lists what there is.") from error
     values = vars(found)
     settings = {name: value for name, value in values.items() if name not in OWN}
-    if values["size"] is not None:
+    if values.get("size") is not None:
         settings["size"] = values["size"]
     method = recipes.find(values["recipe"], values["method"]).method if values["recipe"] else values["method"]
     done = pretrain(

@@ -17,11 +17,11 @@ from twinlens.comparison import trial
 from twinlens.comparison.plan import Candidate, Plan, Request, candidates, default_views, planned
 from twinlens.comparison.record import Record, measured
 from twinlens.comparison.result import FILE, Comparison
+from twinlens.data.load import Data
 from twinlens.data.load import load as load_data
 from twinlens.errors import InputError
 from twinlens.evaluate.splits import parts
 from twinlens.report.comparison import draw
-from twinlens.data.load import Data
 from twinlens.run import Run
 
 ARRAY, PLOT = "array.npy", "comparison.png"

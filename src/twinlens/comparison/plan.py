@@ -6,9 +6,9 @@ from typing import Any
 
 from twinlens import recipes
 from twinlens.comparison import trial
+from twinlens.data.load import Data
 from twinlens.errors import InputError
 from twinlens.fit import Setup, plan, prepare
-from twinlens.data.load import Data
 from twinlens.run import Run
 from twinlens.views.tasks import shown
 

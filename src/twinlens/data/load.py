@@ -21,6 +21,7 @@ from twinlens.data.tokenizer import Tokenizer
 from twinlens.errors import InputError, unknown
 
 _LEAST = 8  # pixels
+_LISTS, _PICTURES = ("captions", "metadata"), (".jpg", ".jpeg", ".png", ".webp")
 _LOOKED_AT = 200  # files of a folder, to see what it holds
 
 
@@ -107,9 +108,8 @@ def _read(path: Path, source: Source, size: int | None, tokenizer: Tokenizer | N
         }
         if kind == "text":
             return load_text(path, **how)
-        found = captions.load_captions(path, size=size, **how)
-        assert found is not None
-        return found
+        if (found := captions.load_captions(path, size=size, **how)) is not None:
+            return found
     if path.is_dir() and (parts := idx.find(path)) is not None:
         return from_arrays(path.name, *parts, size=size)
     if path.is_dir():
@@ -145,10 +145,10 @@ def _captioned(path: Path) -> bool:
     if not path.is_dir():
         return path.suffix.lower() == ".tar"
     first = list(islice(path.rglob("*"), _LOOKED_AT))
-    if any(file.suffix.lower() == ".tar" or file.stem.lower() == "captions" for file in (*first, *path.iterdir())):
+    if any(file.suffix.lower() == ".tar" or file.stem.lower() in _LISTS for file in (*first, *path.iterdir())):
         return True
-    pictures = {file.with_suffix("") for file in first if file.suffix.lower() in SUFFIXES}
-    return any(file.with_suffix(ending).is_file() for file in list(pictures)[:8] for ending in (".txt",))
+    pictures = [file for file in first if file.suffix.lower() in _PICTURES]
+    return any(file.with_suffix(".txt").is_file() for file in pictures[:8])
 
 
 def matching(split: Split, sizes: Mapping[str, int]) -> Split:

@@ -16,10 +16,10 @@ class Towers(nn.Module):
     Args:
         first: (N, C, H, W) floating -> (N, D), with `dim` = D: the tower of pictures.
         second: (N, T) int64 -> (N, D'), with `dim` = D': the tower of texts.
-        dim: Width of the space they share.
+        dim: Width of the space they share; 512 (the authors' published ViT-B models).
     """
 
-    def __init__(self, first: nn.Module, second: nn.Module, dim: int) -> None:
+    def __init__(self, first: nn.Module, second: nn.Module, *, dim: int = 512) -> None:
         super().__init__()
         if dim < 1:
             raise InputError(f"the space that two towers share is {dim} wide: expected 1 or more.")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from twinlens import distributed, random
-from twinlens.batch import Maker, Raw, Samples, Views
+from twinlens.batch import Maker, Samples, Views
 from twinlens.embed import embed
 from twinlens.encoders.contract import dim_of
 from twinlens.errors import InputError

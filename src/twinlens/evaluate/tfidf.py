@@ -23,7 +23,7 @@ class TfIdf:
             raise InputError(f"{train.name} holds no texts but {train.modality}, whose words could be counted.")
         size = train.sizes["vocabulary"]
         texts = torch.zeros(size)  # that hold the word
-        for row, word, _ in _counted(train):
+        for _, word, _ in _counted(train):
             texts += torch.bincount(word, minlength=size)
         self.words = texts.topk(min(most, size)).indices.sort().values
         self.weight = 1 + ((1 + len(train)) / (1 + texts[self.words])).log()

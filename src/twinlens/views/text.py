@@ -30,8 +30,8 @@ class TextViews(Maker):
             from may mean nothing to it.
         pair: What two views of a text are: the "same" words, its beginning; two random "spans" (Giorgi et al. 2021,
             "DeCLUTR", arXiv 2006.03659); or a span and the one after it, its "neighbours", half each of what is there.
-        deleted: Share of the words of a strong view that are left out (Wu et al. 2020, "CLEAR", arXiv 2012.15466).
-        hidden: Share of the words of a strong view that are replaced by the unknown word's id, `unknown`.
+        words_deleted: Share of the words of a strong view that are left out (Wu et al. 2020, "CLEAR", arXiv 2012.15466).
+        words_hidden: Share of the words of a strong view that are replaced by the unknown word's id, `unknown`.
         unknown: That id; 1 in a tokenizer that is trained here.
         small_length: The most words of a small view (multi-crop), a random span; unless given half of `length`.
     """
@@ -39,13 +39,17 @@ class TextViews(Maker):
     takes = 4
 
     def __init__(
-        self, *, length: int = 128, clean_length: int | None = None, pair: Pair = "same", deleted: float = 0.0,
-        hidden: float = 0.0, unknown: int = 1, small_length: int | None = None,
+        self, *, length: int = 128, clean_length: int | None = None, pair: Pair = "same", words_deleted: float = 0.0,
+        words_hidden: float = 0.0, unknown: int = 1, small_length: int | None = None,
     ) -> None:  # fmt: skip
         _check(pair, length=length, clean_length=clean_length, small_length=small_length)
-        if min(deleted, hidden) < 0 or max(deleted, hidden) >= 1:
-            raise InputError(f"deleted is {deleted} and hidden {hidden}: expected shares of 0 or more and below 1.")
-        self.length, self.pair, self.deleted, self.hidden, self.unknown = length, pair, deleted, hidden, unknown
+        if min(words_deleted, words_hidden) < 0 or max(words_deleted, words_hidden) >= 1:
+            raise InputError(
+                f"words_deleted is {words_deleted} and words_hidden {words_hidden}: expected shares of 0 or more and "
+                f"below 1."
+            )
+        self.length, self.pair, self.unknown = length, pair, unknown
+        self.deleted, self.hidden = words_deleted, words_hidden
         self.clean_length = length if clean_length is None else clean_length
         self.small_length = max(length // 2, 3) if small_length is None else small_length
 
@@ -79,7 +83,7 @@ class TextViews(Maker):
     def _room(self, raw: Raw, length: int) -> int:
         room = length - len(raw[2]) - len(raw[3])
         if room < 1:
-            raise InputError(f"a view of {length} words has no room beside {length - room} special ones: it needs more.")
+            raise InputError(f"a view of {length} words has no room beside {length - room} special ones.")
         return room
 
     def _spoilt(self, raw: Raw, start: Tensor, count: Tensor, key: Tensor) -> Tensor:
