@@ -14,7 +14,7 @@ RANKS = {
     for rank, units in enumerate(
         (
             ("batch", "distributed", "random", "nearest", "errors"),
-            ("data", "views", "encoders", "heads", "losses", "update"),
+            ("data", "views", "encoders", "heads", "losses", "update", "distinct"),
             ("method", "feed", "embed", "latent"),
             ("methods", "gradients"),
             ("discover", "train", "checkpoint", "monitor", "evaluate", "report", "control", "search"),
