@@ -13,8 +13,7 @@ RANKS = {
     unit: rank
     for rank, units in enumerate(
         (
-            ("batch", "distributed", "random", "nearest", "errors", "dropout"),
-            ("data", "views", "encoders", "heads", "losses", "update"),
+            ("batch", "distributed", "random", "nearest", "errors", "dropout", "distinct"),
             ("method", "feed", "embed", "latent"),
             ("methods", "gradients"),
             ("discover", "train", "checkpoint", "monitor", "evaluate", "report", "control", "search"),

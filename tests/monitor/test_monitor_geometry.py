@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from twinlens.monitor import alignment, alpha_req, cka, dead, lidar, perplexity, rankme, spread, uniformity
+from twinlens.monitor import alignment, alpha_req, anisotropy, cka, dead, lidar, perplexity, rankme, spread, uniformity
 
 N, V, D = 60, 4, 12
 
@@ -54,6 +54,25 @@ def test_uniformity_of_clusters() -> None:
     z = clusters(k, each, D)
     same, pairs = k * each * (each - 1) / 2, k * each * (k * each - 1) / 2
     assert uniformity(z) == pytest.approx(math.log((same + (pairs - same) * math.exp(-4)) / pairs))
+
+
+def test_anisotropy_equals_a_loop_over_pairs_and_knows_its_ends() -> None:
+    z = normal(N, D) + 0.5
+    cosines = [float(torch.cosine_similarity(z[i], z[j], dim=0)) for i in range(N) for j in range(N) if i != j]
+    assert anisotropy(z) == pytest.approx(sum(cosines) / len(cosines))
+    assert anisotropy(torch.full((N, D), -3)) == pytest.approx(1)
+    assert anisotropy(torch.eye(D)) == pytest.approx(0, abs=1e-12)
+    assert anisotropy(torch.tensor([[1.0, 0], [0, 2]])) == 0 and anisotropy(torch.tensor([[1.0, 0], [-4, 0]])) == -1
+    assert anisotropy(torch.tensor([[1.0, 0], [3, 4]])) == pytest.approx(0.6)
+    assert math.isnan(anisotropy(z[:1])) and math.isfinite(anisotropy(torch.zeros(3, D)))
+    assert anisotropy(clusters(4, 10, D)) == pytest.approx(9 / 39)  # of 39 others, 9 at one place, else orthogonal
+
+
+def test_anisotropy_sees_a_shift_but_no_rotation_nor_length() -> None:
+    z = normal(N, D)
+    long = normal(N, 1, seed=3).abs() + 0.1
+    assert anisotropy(long * z @ orthogonal(D)) == pytest.approx(anisotropy(z))
+    assert abs(anisotropy(z)) < 0.05 and anisotropy(z + 5) > 0.9
 
 
 def by_formula(z: Tensor, delta: float, eps: float) -> float:

@@ -63,7 +63,7 @@ def test_every_method_can_be_looked_at(name: str) -> None:
     own = next(m for m in method.modules() if hasattr(m, "patchify") and next(m.parameters()).requires_grad)
     seen = Look(own, Noise(40), feed(cls).samples, Shaken(), cls.views, batch=12, seed=0, device=DEVICE)
     values = told(seen, method, own)
-    assert {"spread", "rank", "lidar", "moved"} <= values.keys() and values["moved"] == 0
+    assert {"spread", "rank", "lidar", "anisotropy", "moved"} <= values.keys() and values["moved"] == 0
     assert ("chance" in values) == (bool(cls.views.task) or cls.views.large + cls.views.small > 1)
     assert ("clusters" in values) == (name in ("swav", "dino", "ibot"))  # deepclusterv2 has none before an epoch's end
     assert ("agreement" in values) == any(
@@ -101,6 +101,7 @@ def test_what_has_collapsed_looks_like_it() -> None:
     one = Constant()
     values = told(look(one), Plain(one), one)
     assert values["spread"] == values["compared"] == values["gap"] == 0
+    assert values["anisotropy"] == pytest.approx(1)
     assert values["rank"] == pytest.approx(1, abs=1e-3) and values["lidar"] == pytest.approx(1, abs=0.01)
 
 

@@ -13,7 +13,9 @@ from twinlens.evaluate.protocol import standard
 from twinlens.evaluate.result import Labelled, Result, bootstrap
 from twinlens.evaluate.retrieval import retrieval
 from twinlens.evaluate.segmentation import segmentation
+from twinlens.evaluate.sts import sts
 from twinlens.evaluate.two_sample import kid
+from twinlens.evaluate.zero_shot import zero_shot
 
 __all__ = [
     "Audit",
@@ -34,5 +36,7 @@ __all__ = [
     "retrieval",
     "segmentation",
     "standard",
+    "sts",
     "supervised",
+    "zero_shot",
 ]

@@ -11,6 +11,7 @@ from twinlens.evaluate.result import Result, scored
 Labels = Tensor | NDArray[np.int64]
 
 RAW, UNTRAINED, POOLED, MAJORITY = "raw input", "untrained encoder", "pooled pixels", "majority class"
+CHANCE = "chance"
 _NUMBERS = 1024  # at most, for a raw sample: a probe on more learns slowly, and pooled pixels serve it no worse
 _GRID = 8
 

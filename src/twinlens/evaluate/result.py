@@ -23,9 +23,9 @@ class Labelled(NamedTuple):
 class Result:
     """A number on test items with its 95 % interval and all that it was measured with.
 
-    It is a share in [0, 1], the higher the better, or, where `share` is false, an error or a distance in a unit of its
-    own, the lower the better. `baselines` are the same measurement of something else (the raw input, the untrained
-    encoder), by name.
+    It is a share in [0, 1], or a correlation in [-1, 1], the higher the better; or, where `share` is false, an error or
+    a distance in a unit of its own, the lower the better. `baselines` are the same measurement of something else (the
+    raw input, the untrained encoder), by name.
     """
 
     name: str
@@ -71,6 +71,11 @@ def scored(name: str, correct: Tensor, settings: dict[str, Any]) -> Result:
     """The result of per-item scores, (M,) or (R, M), in [0, 1]."""
     scores = correct.float().cpu().numpy()
     return Result(name, float(scores.mean(dtype=np.float64)), bootstrap(scores), settings)
+
+
+def known(name: str, value: float, settings: dict[str, Any] | None = None) -> Result:
+    """A result that is computed rather than measured, as a level of chance is: its interval has no width."""
+    return Result(name, value, (value, value), settings or {})
 
 
 def as_tensors(train: Labelled, test: Labelled) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -1,5 +1,7 @@
 """Where embeddings lie: views of a sample beside one another, samples apart, and two encoders' embeddings compared."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -22,6 +24,18 @@ def uniformity(z: Tensor, *, t: float = 2) -> float:
     orthogonal on average, so about -2 t times the mean of half the squared distance.
     """
     return float(torch.pdist(_unit(z)).square().mul(-t).exp().mean().log())
+
+
+def anisotropy(z: Tensor) -> float:
+    """The mean cosine of two different samples of `z` (N, D): 1 where all lie in one direction, about 0 where in all.
+
+    Ethayarajh 2019, "How contextual are contextualized word representations?", arXiv 1909.00512, section 3.3, over all
+    pairs instead of some: the squared length of the sum of unit vectors is the sum over pairs. Below 0, down to
+    -1 / (N - 1), where samples are pushed apart; NaN of less than two.
+    """
+    unit, n = _unit(z), len(z)
+    both = unit.sum(dim=0).square().sum() - unit.square().sum()
+    return float(both / (n * (n - 1))) if n > 1 else math.nan
 
 
 def lidar(z: Tensor, *, delta: float = 1e-4, eps: float = 1e-7) -> float:

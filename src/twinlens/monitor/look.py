@@ -15,7 +15,7 @@ from twinlens.encoders.contract import evaluating
 from twinlens.errors import InputError
 from twinlens.feed import create
 from twinlens.method import Generates, Method, Watched
-from twinlens.monitor.geometry import alignment, cka, lidar, perplexity, uniformity
+from twinlens.monitor.geometry import alignment, anisotropy, cka, lidar, perplexity, uniformity
 from twinlens.monitor.modes import coarse, modes
 from twinlens.monitor.spectrum import alpha_req, dead, rankme, spread
 
@@ -54,9 +54,9 @@ class Look:
         """What there is to say of `z`, the held-out embeddings (N, D), and of what the method compares.
 
         `trained` is false before the first step, when batch norms have no averages to evaluate with: what passes
-        through the method's heads would mean nothing. Keys: spread, rank (RankMe), alpha, dead, uniformity, alignment,
-        lidar, changed (1 - CKA with the untrained encoder's), moved (how far the encoder's weights have come, as a
-        share of their first norm); and compared (the least spread, over views, of what the method compares),
+        through the method's heads would mean nothing. Keys: spread, rank (RankMe), alpha, dead, uniformity, anisotropy,
+        alignment, lidar, changed (1 - CKA with the untrained encoder's), moved (how far the encoder's weights have
+        come, as a share of their first norm); and compared (the least spread, over views, of what the method compares),
         compared_rank (RankMe of its first part, as a share), chance (the loss of broken pairs), gap (how far below it
         the loss is, as a share), clusters (in use, of `of_clusters`), agreement (the cosine of student and slow copy),
         modes and of_modes (how many held-out samples are nearest to some that it draws, and to as many real views),
@@ -68,8 +68,8 @@ class Look:
         with evaluating(method):
             values = {
                 "spread": spread(z), "rank": rankme(z), "alpha": alpha_req(z), "dead": dead(z),
-                "uniformity": uniformity(z), "changed": 1 - cka(z, self.initial), "moved": self._moved(encoder),
-                **self._views(encoder),
+                "uniformity": uniformity(z), "anisotropy": anisotropy(z), "changed": 1 - cka(z, self.initial),
+                "moved": self._moved(encoder), **self._views(encoder),
             }  # fmt: skip
             if trained:
                 values |= self._pairs(method) | self._agreement(method, encoder, z) | self._modes(method)
