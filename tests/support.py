@@ -166,9 +166,9 @@ def build(cls: type[Method], seed: int = 0, samples: int = 24, **settings: Any) 
     encoders = [p for p in inspect.signature(cls.__init__).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD][1:]
     causal = discover.encoder_kind(cls) is CausalEncoder
     small: dict[str, Any] = {"width": 16, "depth": 1, "heads": 2, "causal": causal}
-    still = {"dropout": 0.0} if "dropout" in discover.settings(words) else {}
     towers = [
-        words(VOCABULARY, LENGTH, **small, **still) if reads(cls) else vit(3, SIZE, patch=2, **small) for _ in encoders
+        words(VOCABULARY, LENGTH, dropout=0.0, **small) if reads(cls) else vit(3, SIZE, patch=2, **small)
+        for _ in encoders
     ]
     return cls(*towers, **small_settings(cls) | counted | settings)
 
