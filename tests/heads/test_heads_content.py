@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from twinlens.batch import PAD
 from twinlens.errors import InputError
 from twinlens.heads.content import Content, normalised
 
@@ -127,3 +128,19 @@ def test_one_number_has_no_variance() -> None:
     with pytest.raises(InputError, match="a token of one number has no variance to normalise: choose larger tokens"):
         content(patch_dim=1, normalise=True)
     assert content(patch_dim=1).loss(torch.ones(1, 1, 1), torch.zeros(1, 1, 1)).tolist() == [[1.0]]
+
+
+def test_what_fills_a_row_up_is_not_asked_for() -> None:
+    head = content(vocabulary=7, patch_dim=1)
+    words, prediction = torch.randint(7, (3, 4, 1)), torch.randn(3, 4, 7, dtype=torch.float64)
+    full = head.loss(prediction, words)
+    torch.testing.assert_close(head.mean(prediction, words), full.mean(1))
+    words[1, 2:], words[2] = PAD, PAD
+    loss = head.loss(prediction, words)
+    assert not loss[1, 2:].any() and not loss[2].any() and torch.equal(loss[0], full[0])
+    torch.testing.assert_close(head.mean(prediction, words)[1], full[1, :2].mean())
+    assert head.mean(prediction, words)[2] == 0
+    values = torch.rand(2, 3, 4, dtype=torch.float64) - 5  # numbers may be below 0
+    torch.testing.assert_close(
+        content().mean(torch.zeros_like(values), values), content().loss(torch.zeros_like(values), values).mean(1)
+    )

@@ -38,7 +38,8 @@ def embedded(encoder: Any, view: Tensor, hidden: Tensor | None = None, mask_toke
     under, rows = encoder.patchify(view[None])[0], []
     for t in range(len(under)):
         own = encoder.embed(under[t, 0] if encoder.vocabulary else under[t])
-        rows.append((own if hidden is None or not hidden[t] else mask_token) + encoder.positions[t])
+        placed = (own if hidden is None or not hidden[t] else mask_token) + encoder.positions[t]
+        rows.append(placed if encoder.embed_norm is None else encoder.embed_norm(placed))
     return torch.stack(rows)
 
 

@@ -65,6 +65,7 @@ def said(method: Neighbours, under: Tensor, block: list[int]) -> list[list[float
     """What is predicted from a block of one view's tokens, of each place around it."""
     encoder: Any = method.encoder
     embedded = encoder.embed(under[block, 0] if encoder.vocabulary else under[block]) + encoder.positions[block]
+    embedded = embedded if encoder.embed_norm is None else encoder.embed_norm(embedded)
     mean = sum(encoder.body(embedded[None])[0]) / len(block)
     found = []
     for place in method.places:

@@ -31,7 +31,8 @@ def said(method: SimMIM, view: Tensor, hidden: Tensor) -> Tensor:
     rows = []
     for t in range(len(under)):
         own = encoder.embed(under[t, 0] if encoder.vocabulary else under[t])
-        rows.append((method.mask_token if hidden[t] else own) + encoder.positions[t])
+        placed = (method.mask_token if hidden[t] else own) + encoder.positions[t]
+        rows.append(placed if encoder.embed_norm is None else encoder.embed_norm(placed))
     tokens = encoder.body(torch.stack(rows)[None])[0]
     return tokens @ method.content.predict.weight.T + method.content.predict.bias
 

@@ -39,7 +39,9 @@ def test_every_parameter_that_learns_gets_a_gradient(method: Method) -> None:
 def test_a_sample_is_encoded_by_itself(method: Method) -> None:
     given = batch(method)
     parts = method.encode(given)
-    assert all(len({str(row.tolist()) for row in part}) == len(given.index) for part in parts)
+    assert all(
+        len({str(row.tolist()) for row in part}) == len(given.index) for part in parts if part.is_floating_point()
+    )
     for n in range(len(given.index)):
         alone = Batch((given.views[0][n : n + 1],), given.index[n : n + 1], given.key[n : n + 1])
         for part, one in zip(parts, method.encode(alone), strict=True):

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from twinlens import random
+from twinlens.batch import PAD
 from twinlens.errors import InputError
 from twinlens.views import masks
-from twinlens.views.masks import blocks, enlarged, hide, rectangle, scattered, some_blocks, spans, visible
+from twinlens.views.masks import blocks, deleted, enlarged, hide, rectangle, scattered, some_blocks, spans, visible
 
 
 def keys(count: int, seed: int = 0) -> Tensor:
@@ -353,3 +354,39 @@ def test_a_kind_must_fit_the_grid(kind: masks.Kind, grid: tuple[int, ...]) -> No
 def test_a_kind_must_be_known() -> None:
     with pytest.raises(InputError, match="unknown kind of mask 'tubes': did you mean tube"):
         hide("tubes", keys(2), (2, 4, 4), 0.5)  # type: ignore[arg-type]
+
+
+def some_texts(count: int, longest: int) -> Tensor:
+    """Row n has n % (longest + 1) words, which grow from left to right."""
+    length = torch.arange(count) % (longest + 1)
+    return torch.arange(longest).expand(count, -1).where(torch.arange(longest) < length[:, None], PAD)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.6, 1.0])
+def test_so_many_words_of_each_row_are_deleted_and_the_rest_keeps_its_order(share: float) -> None:
+    ids = some_texts(200, 12)
+    left = deleted(keys(200), ids, share)
+    assert left.shape == ids.shape
+    for before, after in zip(ids.tolist(), left.tolist(), strict=True):
+        length = sum(word >= 0 for word in before)
+        stays = max(length - round(share * length), min(length, 1))
+        words = after[:stays]
+        assert after[stays:] == [PAD] * (12 - stays)
+        assert words == sorted(set(words)) and set(words) <= set(before[:length])
+
+
+def test_what_is_deleted_is_a_matter_of_the_key_and_as_likely_anywhere() -> None:
+    ids = torch.arange(5).repeat(4000, 1)
+    left = deleted(keys(4000), ids, 0.6)
+    share = (left[:, :2, None] == torch.arange(5)).any(dim=1).float().mean(dim=0)
+    assert (share - 0.4).abs().max() < 0.03
+    some = torch.tensor([7, 3])
+    assert torch.equal(deleted(keys(4000)[some], ids[some], 0.6), left[some])
+    longer = torch.cat((ids, torch.full((4000, 3), PAD)), dim=1)
+    assert torch.equal(deleted(keys(4000), longer, 0.6)[:, :5], left)  # however far a row is filled up
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_a_share_of_words_is_a_share(share: float) -> None:
+    with pytest.raises(InputError, match=rf"a share of {share} of the words is deleted: expected one from 0 to 1"):
+        deleted(keys(2), some_texts(2, 3), share)

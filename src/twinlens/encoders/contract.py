@@ -64,6 +64,23 @@ class CausalEncoder(TokenEncoder, Protocol):
     """A `TokenEncoder` whose `causal` holds, for methods that predict what comes next from what came before."""
 
 
+@runtime_checkable
+class WordEncoder(TokenEncoder, Protocol):
+    """A `TokenEncoder` whose `vocabulary` is not None, for methods that take words away and spell them."""
+
+
+@runtime_checkable
+class PairEncoder(Protocol):
+    """An encoder of two kinds of views, with a tower for each and a projection into the space they share."""
+
+    dim: int
+    image: nn.Module
+    text: nn.Module
+
+    def __call__(self, view: Tensor) -> Tensor:
+        """(N, ...) of either kind -> (N, D)."""
+
+
 def shape_of(encoder: nn.Module) -> tuple[int, ...]:
     """The shape of one view, without the sample's axis; InputError if an encoder does not say."""
     shape = getattr(encoder, "shape", None)

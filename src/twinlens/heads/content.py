@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from twinlens.batch import PAD
 from twinlens.errors import InputError
 
 
@@ -46,15 +47,22 @@ class Content(nn.Module):
         return out
 
     def loss(self, prediction: Tensor, patches: Tensor) -> Tensor:
-        """How far `prediction` is from `patches` (N, T, P): (N, T), nats for a word, else the mean over P values."""
+        """How far `prediction` is from `patches` (N, T, P): (N, T), nats for a word, else the mean over P values.
+
+        It is 0 where a word only fills a row up (`batch.PAD`).
+        """
         if self.vocabulary:
-            return F.cross_entropy(prediction.transpose(1, 2), patches[..., 0], reduction="none")
+            return F.cross_entropy(prediction.transpose(1, 2), patches[..., 0], reduction="none", ignore_index=PAD)
         if self.levels:
             of_each: Tensor = prediction.unflatten(2, (-1, self.levels)).movedim(-1, 1)  # (N, levels, T, P)
             return F.cross_entropy(of_each, self.level(patches), reduction="none").mean(2)
         target = normalised(patches) if self.normalise else patches
         error = prediction - target
         return (error.abs() if self.absolute else error.square()).mean(2)
+
+    def mean(self, prediction: Tensor, patches: Tensor) -> Tensor:
+        """The mean of `loss` over the tokens of each sample that are asked for: (N,), 0 where none is."""
+        return mean(self.loss(prediction, patches), there(self, patches))
 
     def level(self, patches: Tensor) -> Tensor:
         """The levels (N, T, P) int64 of values in [-2, 2]."""
@@ -89,3 +97,19 @@ def normalised(patches: Tensor) -> Tensor:
 def at(tokens: Tensor, index: Tensor) -> Tensor:
     """Of tokens, or what lies under them, (N, T, D) those at `index` (N, K) int64: (N, K, D)."""
     return tokens.gather(1, index[..., None].expand(-1, -1, tokens.shape[2]))
+
+
+class Named(Protocol):
+    """Of how many words a token is one, or None where it is measured."""
+
+    vocabulary: int | None
+
+
+def there(encoder: Named, patches: Tensor) -> Tensor:
+    """Which tokens are of the sample, (N, T) bool, and not only fill its row up (`batch.PAD`), as words may."""
+    return patches[..., 0] >= 0 if encoder.vocabulary else patches.new_ones(patches.shape[:2], dtype=torch.bool)
+
+
+def mean(loss: Tensor, there: Tensor) -> Tensor:
+    """The mean of a row (N, T) over where `there` (N, T) holds: (N,), 0 where it does nowhere."""
+    return loss.masked_fill(~there, 0).sum(dim=1) / there.sum(dim=1).clamp(min=1)

@@ -10,7 +10,7 @@ from twinlens import random
 from twinlens.batch import Batch, Views
 from twinlens.encoders.contract import CausalEncoder
 from twinlens.errors import InputError
-from twinlens.heads.content import at
+from twinlens.heads.content import at, there
 from twinlens.heads.mlp import gelu_mlp
 from twinlens.losses.inputs import embeddings
 from twinlens.losses.tiled import Pairs, log_sum_exp
@@ -56,17 +56,26 @@ class CPC(Method):
 
     def encode(self, batch: Batch) -> tuple[Tensor, ...]:
         x = self.encoder.patchify(batch.views[0])  # (N, T, P)
-        z = self.g_enc(x[..., 0] if self.encoder.vocabulary else x)  # (N, T, dim)
+        real = there(self.encoder, x)  # (N, T)
+        z = self.g_enc(x[..., 0].clamp(min=0) if self.encoder.vocabulary else x)  # (N, T, dim)
         c = self.encoder.tokens(batch.views[0])  # (N, T, D')
-        parts = []
+        parts, told = [], []
         for k, (W, starts) in enumerate(zip(self.W, self.starts), 1):
-            t = random.choose(random.fold(batch.key, k), min(self.places, starts), starts)  # (N, Q)
+            t = random.choose(random.fold(batch.key, k), starts, starts)
+            there_is = real.gather(1, t + k * self.stride)  # those of which there is something to tell come first
+            t = t.gather(1, (~there_is).int().argsort(dim=1, stable=True))[:, : self.places]  # (N, Q)
             parts += [W(at(c, t)), at(z, t + k * self.stride)]  # (N, Q, dim) each
-        return tuple(parts)
+            told.append(real.gather(1, t + k * self.stride).long())  # (N, Q)
+        return (*parts, *told) if self.encoder.vocabulary else tuple(parts)
 
     def compare(self, *parts: Tensor) -> Tensor:
-        pairs = zip(parts[::2], parts[1::2])
-        return torch.stack([info_nce(predicted.flatten(0, 1), z.flatten(0, 1)) for predicted, z in pairs]).mean()
+        steps, losses = len(self.starts), []
+        told = parts[2 * steps :] or (None,) * steps
+        for predicted, z, real in zip(parts[: 2 * steps : 2], parts[1 : 2 * steps : 2], told):
+            rows = ... if real is None else real.flatten() > 0
+            predicted, z = predicted.flatten(0, 1)[rows], z.flatten(0, 1)[rows]
+            losses.append(info_nce(predicted, z) if len(z) else predicted.sum())  # 0 where texts have no such step
+        return torch.stack(losses).mean()
 
 
 def info_nce(predicted: Tensor, z: Tensor) -> Tensor:

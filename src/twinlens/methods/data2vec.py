@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from twinlens.batch import Batch, Views
 from twinlens.encoders.contract import TokenEncoder
 from twinlens.errors import InputError
+from twinlens.heads.content import mean, there
 from twinlens.method import Method
 from twinlens.update.schedules import warmed
 from twinlens.update.slow import follow, slow_copy
@@ -54,7 +55,8 @@ class Data2Vec(Method):
         with torch.no_grad():
             y = self.targets(view)[mask]  # (N * M, D)
         loss = F.smooth_l1_loss(f, y, beta=self.beta, reduction="none").mean(1)  # (N * M,)
-        return (loss.unflatten(0, (len(view), -1)).mean(1),)  # as many hidden tokens of each sample
+        real = there(self.student, self.student.patchify(view))[mask]
+        return (mean(*(x.unflatten(0, (len(view), -1)) for x in (loss, real))),)  # as many hidden tokens of each sample
 
     def compare(self, loss: Tensor) -> Tensor:
         return loss.mean()

@@ -39,7 +39,7 @@ class GPT(Method):
 
     def encode(self, batch: Batch) -> tuple[Tensor, ...]:
         after = self.encoder.patchify(batch.views[0])[:, 1:]  # (N, T - 1, P)
-        return (self.content.loss(self.predict(batch), after).mean(1),)
+        return (self.content.mean(self.predict(batch), after),)
 
     def compare(self, loss: Tensor) -> Tensor:
         return loss.mean()

@@ -49,7 +49,7 @@ class MAE(Method):
 
     def encode(self, batch: Batch) -> tuple[Tensor, ...]:
         patches, prediction, hide = self.predict(batch)
-        return (self.content.loss(prediction, at(patches, hide)).mean(1),)
+        return (self.content.mean(prediction, at(patches, hide)),)
 
     def compare(self, loss: Tensor) -> Tensor:
         return loss.mean()

@@ -7,9 +7,9 @@ from twinlens import random
 from twinlens.batch import Batch, Views
 from twinlens.encoders.contract import TokenEncoder
 from twinlens.errors import InputError
-from twinlens.heads.content import Content
+from twinlens.heads.content import Content, there
 from twinlens.method import Method
-from twinlens.views.masks import Kind, hide, visible
+from twinlens.views.masks import Kind, hide
 
 
 class MLM(Method):
@@ -46,7 +46,7 @@ class MLM(Method):
         patches = self.encoder.patchify(batch.views[0])  # (N, T, P)
         chosen, hidden, given = self.corrupt(patches, batch.key)
         truth = patches[chosen].unflatten(0, (len(patches), -1))  # (N, M, P): as many of each sample
-        return (self.content.loss(self.predict(given, hidden, chosen), truth).mean(1),)
+        return (self.content.mean(self.predict(given, hidden, chosen), truth),)
 
     def compare(self, loss: Tensor) -> Tensor:
         return loss.mean()
@@ -56,10 +56,12 @@ class MLM(Method):
         chosen = hide(self.kind, random.fold(key, 0), self.encoder.grid, self.masked)
         fate, draw = random.uniform(random.fold(key, 1), 2, chosen.shape[1]).unbind(1)  # (N, T) each
         mask, exchange = self.replaced
-        hidden = chosen & (fate < mask)
-        exchanged = chosen & (fate >= mask) & (fate < mask + exchange)
-        shown, _ = visible(chosen)  # (N, T - M): not to give away at one place what is asked for at another
-        source = shown.gather(1, (draw * shown.shape[1]).long())  # (N, T)
+        real = there(self.encoder, patches)
+        hidden = chosen & real & (fate < mask)
+        shown = real & ~chosen  # not to give away at one place what is asked for at another
+        count = shown.sum(dim=1, keepdim=True)
+        exchanged = chosen & real & (fate >= mask) & (fate < mask + exchange) & (count > 0)
+        source = (~shown).int().argsort(dim=1, stable=True).gather(1, (draw * count).long())  # (N, T)
         others = patches.gather(1, source[..., None].expand_as(patches))
         return chosen, hidden, torch.where(exchanged[..., None], others, patches)
 

@@ -11,7 +11,7 @@ from twinlens.batch import Batch, Views
 from twinlens.encoders.contract import TokenEncoder
 from twinlens.encoders.transformer import linear
 from twinlens.errors import InputError
-from twinlens.heads.content import Content, at
+from twinlens.heads.content import Content, at, mean, there
 from twinlens.method import Method
 
 
@@ -53,8 +53,10 @@ class Neighbours(Method):
 
     def encode(self, batch: Batch) -> tuple[Tensor, ...]:
         view, (keep, ring) = batch.views[0].repeat_interleave(self.blocks, dim=0), self.pick(batch.key)
-        loss = self.content.loss(self.around(view, keep), at(self.encoder.patchify(view), ring))  # (NB, R)
-        return (loss.unflatten(0, (-1, self.blocks)).mean(dim=(1, 2)),)
+        patches = self.encoder.patchify(view)
+        loss = self.content.loss(self.around(view, keep), at(patches, ring))  # (NB, R)
+        asked = there(self.encoder, at(patches, ring)) & there(self.encoder, at(patches, keep)).any(dim=1, keepdim=True)
+        return (mean(*(x.unflatten(0, (-1, self.blocks)).flatten(1) for x in (loss, asked))),)
 
     def compare(self, loss: Tensor) -> Tensor:
         return loss.mean()
@@ -66,7 +68,9 @@ class Neighbours(Method):
 
     def around(self, view: Tensor, keep: Tensor) -> Tensor:
         """From the tokens `keep` of views what lies around them, (NB, R, ...)."""
-        h = self.embed(self.encoder.tokens(view, keep).mean(dim=1))  # (NB, hidden)
+        seen = there(self.encoder, at(self.encoder.patchify(view), keep))  # (NB, K)
+        tokens = self.encoder.tokens(view, keep) * seen[..., None]
+        h = self.embed(tokens.sum(dim=1) / seen.sum(dim=1, keepdim=True).clamp(min=1))  # (NB, hidden)
         prediction: Tensor = self.content(gelu(h[:, None] + self.places))
         return prediction
 

@@ -35,7 +35,7 @@ class SimMIM(Method):
     def encode(self, batch: Batch) -> tuple[Tensor, ...]:
         patches, prediction, mask = self.predict(batch)
         hidden = patches[mask].unflatten(0, (len(patches), -1))  # (N, M, P): as many of each sample
-        return (self.content.loss(prediction, hidden).mean(1),)
+        return (self.content.mean(prediction, hidden),)
 
     def compare(self, loss: Tensor) -> Tensor:
         return loss.mean()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from twinlens import random
+from twinlens.batch import PAD
 from twinlens.errors import InputError, unknown
 
 ATTEMPTS = 10  # they leave 0.1 of 20 to 98 tokens on a grid of 14 x 14 to be hidden one by one (measured)
@@ -166,3 +167,23 @@ def some_blocks(key: Tensor, grid: Sequence[int], share: tuple[float, float]) ->
     hides, drawn = random.uniform(key, 2).unbind(1)
     count = (hides < 0.5) * (least + (most - least) * drawn) * prod(grid[-2:])
     return blocks(random.fold(key, 0), grid[-2:], count.round()).repeat(1, prod(grid[:-2]))
+
+
+def deleted(key: Tensor, ids: Tensor, share: float) -> Tensor:
+    """Ids (N, T) int64 without the share `share` of each row's own words, to the nearest whole number: (N, T) int64.
+
+    What stays keeps its order and moves to the left, `batch.PAD` fills the rest up. Of a row that has words one stays
+    at least. Every set of words is as likely, special tokens not excepted; `key` (N,) alone decides.
+
+    Raises:
+        InputError: The share is not in [0, 1].
+    """
+    if not 0 <= share <= 1:
+        raise InputError(f"a share of {share} of the words is deleted: expected one from 0 to 1.")
+    there = ids >= 0
+    length = there.sum(dim=1)
+    count = (share * length.double()).round().long().minimum(length - 1)
+    order = random.uniform(key, ids.shape[1]).masked_fill(~there, 1.0)  # below 1: what fills up ranks last
+    gone = ~there | (_rank(order) < count[:, None])
+    place = gone.int().argsort(dim=1, stable=True)
+    return ids.gather(1, place).masked_fill(gone.gather(1, place), PAD)
