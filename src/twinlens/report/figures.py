@@ -25,7 +25,7 @@ COLOURS = ("#0b0b0b", "#0c0c0c", "#0d0d0d", "#0e0e0e")  # stand-ins that `_svg` 
 INK, LINE, ACCENT, SECOND = COLOURS
 _VARIABLES = dict(zip(COLOURS, ("muted", "line", "accent", "second"), strict=True))
 _POINTS = 300  # of a curve: about one for each pixel it gets
-_LABEL = 24  # characters beside a point of the map
+_LABEL, _WIDTH = 24, 270  # characters beside a point of the map, and the room they take
 _MARKS = (  # paths about the origin, of about equal area
     "M-6 0a6 6 0 1 0 12 0a6 6 0 1 0-12 0",
     "M-5.3-5.3h10.6v10.6h-10.6z",
@@ -131,10 +131,12 @@ def _dots(spots: Floats, mark: int, said: Sequence[str]) -> str:
 def _words(spots: Floats, said: Sequence[str]) -> str:
     """First words beside some points, on the side where there is room."""
     drawn = ""
-    for i in _spaced(spots, across=300, gap=45, most=24):
+    right = spots[:, 0] > 700  # where words would leave the map
+    starts = spots - np.column_stack((np.where(right, _WIDTH, 0), np.zeros(len(spots))))
+    for i in _spaced(starts, across=_WIDTH, gap=30, most=24):
         (x, y), words = spots[i], said[i]
         short = words if len(words) <= _LABEL else f"{words[:_LABEL].rsplit(' ', 1)[0].rstrip('…')}…"
-        side, anchor = (12, "start") if x < 500 else (-12, "end")
+        side, anchor = (-12, "end") if right[i] else (12, "start")
         drawn += f'<text class="words" x="{x + side:.0f}" y="{y + 6:.0f}" text-anchor="{anchor}">{escape(short)}</text>'
     return drawn
 

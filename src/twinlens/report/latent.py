@@ -16,7 +16,7 @@ ROUTES, STEPS, DIRECTIONS, REACH = 3, 9, 4, 3.0
 def between(content: Content) -> str:
     """Great circles from one held-out sample to another, and the real samples that lie along each."""
     head = (
-        '<h2>Between</h2><p class="about">From the left sample to the right one along the sphere, the real sample '
+        '<h2>Between</h2><p class="about">From a first sample to a last one along the sphere, the real sample '
         "nearest to each point of the way, other than those two. A space that is laid out by what samples are passes "
         "through what lies between them; one that is not jumps.</p>"
     )

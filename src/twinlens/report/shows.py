@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from twinlens.batch import Maker, Samples
+from twinlens.batch import PAD, Maker, Samples
 from twinlens.embed import clean_views
 from twinlens.views.colour import pixels
 
@@ -128,27 +128,33 @@ def alike(views: Sequence[Tensor]) -> list[Column]:
     return [pixels(F.interpolate(view, size=(height, width)).expand(-1, channels, -1, -1)) for view in views]
 
 
-def spelled(ids: Sequence[int], words: Words, least: Sequence[int] | None = None) -> list[tuple[int, str]]:
+def spelled(
+    ids: Sequence[int], words: Words, sample: Sequence[int] | None = None, *, most: int = KEPT
+) -> list[tuple[int, str]]:
     """The words of a row of ids, with the place of each in it; special ones around them and what fills up are left out.
 
-    What is hidden, an id below 0 where `least`, the sample's own row, has a word, or the mask, is a sign. A piece of a
-    word is what a text grows by with it, so that pieces join as the tokenizer joins them.
+    What is hidden is a sign: the mask, or an id below 0 where `sample`, the row it comes from, has a word. A piece of a
+    word is what the text grows by with it, so that pieces join as the tokenizer joins them. After `most` characters the
+    rest is left out.
     """
-    own = ids if least is None else least
+    own = ids if sample is None else sample
     around = {*words.prefix, *words.suffix}
     pieces: list[tuple[int, str]] = []
     read: list[int] = []
     grown = ""
     total = 0
     for place, (token, true) in enumerate(zip(ids, own, strict=True)):
-        if true < 0 or true in around or total > KEPT:
+        if true == PAD or true in around:
             continue
+        if total > most:
+            return [*pieces, (place, " …")]
         if token < 0 or token == words.mask:
             piece = f" {HIDDEN}"
         else:
             read.append(token)
             whole = words.text(read)
             piece = whole[len(grown) :] if whole.startswith(grown) else f" {words.text([token])}"
+            piece = f" {piece}" if pieces and not grown else piece  # after a sign
             grown = whole
             if not piece.strip() and true != token:  # a special one in place of a word
                 piece = f" {HIDDEN}"
@@ -180,9 +186,10 @@ def compared(views: Mapping[str, Tensor], words: Words) -> dict[str, Column]:
 
 def _marked(ids: Sequence[int], own: Sequence[int], asked: Sequence[bool], words: Words) -> str:
     text, open_ = "", ""
-    for place, piece in spelled(ids, words, own):
-        differs = ids[place] != own[place]
-        mark = OTHER if differs and piece.strip() != HIDDEN else SAME if asked[place] and not differs else ""
+    for place, piece in spelled(ids, words, own, most=SHOWN):
+        mark = ""
+        if piece.strip() not in (HIDDEN, "…"):
+            mark = OTHER if ids[place] != own[place] else SAME if asked[place] else ""
         if mark != open_:
             text += (END if open_ else "") + (" " if piece[:1] == " " else "") + mark
             piece, open_ = piece.lstrip(), mark
