@@ -126,6 +126,16 @@ def test_ids_are_spelled_as_the_tokenizer_joins_them(ids, sample, expected):
     assert "".join(piece for _, piece in shows.spelled(ids, WORDS, sample)).strip() == expected
 
 
+def test_letters_of_several_tokens_are_whole():
+    class Bytes(Tokenizer):
+        def text(self, ids):
+            return bytes(i for i in ids if i >= 32).decode(errors="replace")
+
+    ids = list("naïve 日本".encode())
+    spelled = shows.spelled([CLS, *ids, SEP], Bytes([]))
+    assert [piece for _, piece in spelled] == list("naïve 日本")
+
+
 def test_what_was_asked_about_is_marked_in_every_column():
     row = torch.tensor([[CLS, THE, CAT, S, SAT, ON, SEP, PAD]])
     seen, filled = row.clone(), row.clone()

@@ -153,10 +153,13 @@ def spelled(
         else:
             read.append(token)
             whole = words.text(read)
+            if whole.endswith("\ufffd"):  # the first bytes of a letter: it comes with the last
+                continue
+            said = whole != grown
             piece = whole[len(grown) :] if whole.startswith(grown) else f" {words.text([token])}"
             piece = f" {piece}" if pieces and not grown else piece  # after a sign
             grown = whole
-            if not piece.strip() and true != token:  # a special one in place of a word
+            if not said and true != token:  # a special one in place of a word
                 piece = f" {HIDDEN}"
         total += len(piece)
         pieces.append((place, _UNSEEN.sub("", piece)))
@@ -188,7 +191,7 @@ def _marked(ids: Sequence[int], own: Sequence[int], asked: Sequence[bool], words
     text, open_ = "", ""
     for place, piece in spelled(ids, words, own, most=SHOWN):
         mark = ""
-        if piece.strip() not in (HIDDEN, "…"):
+        if piece.strip() not in (HIDDEN, "…", ""):
             mark = OTHER if ids[place] != own[place] else SAME if asked[place] else ""
         if mark != open_:
             text += (END if open_ else "") + (" " if piece[:1] == " " else "") + mark
