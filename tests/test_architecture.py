@@ -13,7 +13,9 @@ RANKS = {
     unit: rank
     for rank, units in enumerate(
         (
-            ("batch", "distributed", "random", "nearest", "errors", "dropout", "distinct"),
+            ("errors", "random"),
+            ("batch", "distributed", "nearest", "dropout", "distinct"),
+            ("data", "views", "encoders", "heads", "losses", "update"),
             ("method", "feed", "embed", "latent"),
             ("methods", "gradients"),
             ("discover", "train", "checkpoint", "monitor", "evaluate", "report", "control", "search"),

@@ -266,6 +266,7 @@ def _report(run: Run, setup: Setup, encoder: nn.Module, method: Method, device: 
         run.folder, learn=setup.learn, held=setup.held, maker=setup.maker, views=run.training.views(method.views),
         method=method, embeddings=embeddings, untrained=untrained, seed=run.training.seed, device=device,
     )  # fmt: skip
+    stored.collect_found(run.folder, encoder, setup.held, setup.maker, device=device)
     stored.render(run.folder, run.metrics, run.verdict)
 
 

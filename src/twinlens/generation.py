@@ -18,7 +18,8 @@ from twinlens.errors import InputError
 from twinlens.evaluate.result import Result, bootstrap
 from twinlens.evaluate.two_sample import kid
 from twinlens.method import Decodes, Generates
-from twinlens.report.learnt import drawable, drawn
+from twinlens.report.learnt import drawn
+from twinlens.report.shows import drawable
 from twinlens.run import Run
 from twinlens.views.colour import pixels
 

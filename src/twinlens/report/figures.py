@@ -25,6 +25,7 @@ COLOURS = ("#0b0b0b", "#0c0c0c", "#0d0d0d", "#0e0e0e")  # stand-ins that `_svg` 
 INK, LINE, ACCENT, SECOND = COLOURS
 _VARIABLES = dict(zip(COLOURS, ("muted", "line", "accent", "second"), strict=True))
 _POINTS = 300  # of a curve: about one for each pixel it gets
+_LABEL, _WIDTH = 24, 270  # characters beside a point of the map, and the room they take
 _MARKS = (  # paths about the origin, of about equal area
     "M-6 0a6 6 0 1 0 12 0a6 6 0 1 0-12 0",
     "M-5.3-5.3h10.6v10.6h-10.6z",
@@ -85,20 +86,32 @@ def spectrum(trained: Floats, untrained: Floats | None, rank: float | None) -> s
     return _svg(figure, "spectrum")
 
 
-def scatter(points: Floats, thumbnails: Pixels, groups: Sequence[Group]) -> str:
-    """A map of (M, 2) points in [0, 1], in groups, with a few of their (M, H, W, C) thumbnails."""
+def scatter(points: Floats, thumbnails: Pixels | None, groups: Sequence[Group], said: Sequence[str]) -> str:
+    """A map of (M, 2) points in [0, 1], in groups, with a few of their (M, H, W, C) thumbnails, or else first words.
+
+    What is `said` of each point comes up where the pointer rests; it may be empty.
+    """
     spots = 1000 * points
     drawn = [
-        f'<g class="hue{group.hue}"><title>{escape(group.name)}</title>{_dots(spots[group.members], group.mark)}</g>'
+        f'<g class="hue{group.hue}"><title>{escape(group.name)}</title>'
+        f"{_dots(spots[group.members], group.mark, [said[i] for i in group.members])}</g>"
         for group in groups
     ]
-    for i in _spaced(points):
+    beside = _words(spots, said) if thumbnails is None else _thumbnails(spots, thumbnails)
+    return (
+        f'<svg viewBox="-30 -30 1060 1060" role="img" aria-label="map of the embeddings">{"".join(drawn)}{beside}</svg>'
+    )
+
+
+def _thumbnails(spots: Floats, thumbnails: Pixels) -> str:
+    drawn = ""
+    for i in _spaced(spots):
         x, y = spots[i]
-        drawn.append(
+        drawn += (
             f'<g class="thumb" transform="translate({x - 30:.0f} {y - 30:.0f})"><rect width="60" height="60"/>'
             f'<image href="{picture(thumbnails[i])}" x="2" y="2" width="56" height="56"/></g>'
         )
-    return f'<svg viewBox="-30 -30 1060 1060" role="img" aria-label="map of the embeddings">{"".join(drawn)}</svg>'
+    return drawn
 
 
 def key(group: Group) -> str:
@@ -107,15 +120,33 @@ def key(group: Group) -> str:
     return f'<svg class="key hue{group.hue}" viewBox="-10 -10 20 20" aria-hidden="true">{path}</svg>'
 
 
-def _dots(spots: Floats, mark: int) -> str:
-    return "".join(f'<path transform="translate({x:.0f} {y:.0f})" d="{_MARKS[mark]}"/>' for x, y in spots)
+def _dots(spots: Floats, mark: int, said: Sequence[str]) -> str:
+    made = []
+    for (x, y), words in zip(spots, said, strict=True):
+        end = f"><title>{escape(words)}</title></path>" if words else "/>"
+        made.append(f'<path transform="translate({x:.0f} {y:.0f})" d="{_MARKS[mark]}"{end}')
+    return "".join(made)
 
 
-def _spaced(points: Floats, *, gap: float = 0.1, most: int = 30) -> list[int]:
-    """Places of points that are at least `gap` from one another, so that their thumbnails do not overlap."""
+def _words(spots: Floats, said: Sequence[str]) -> str:
+    """First words beside some points, on the side where there is room."""
+    drawn = ""
+    right = spots[:, 0] > 700  # where words would leave the map
+    starts = spots - np.column_stack((np.where(right, _WIDTH, 0), np.zeros(len(spots))))
+    for i in _spaced(starts, across=_WIDTH, gap=30, most=24):
+        (x, y), words = spots[i], said[i]
+        short = words if len(words) <= _LABEL else f"{words[:_LABEL].rsplit(' ', 1)[0].rstrip('…')}…"
+        side, anchor = (-12, "end") if right[i] else (12, "start")
+        drawn += f'<text class="words" x="{x + side:.0f}" y="{y + 6:.0f}" text-anchor="{anchor}">{escape(short)}</text>'
+    return drawn
+
+
+def _spaced(points: Floats, *, gap: float = 100, across: float | None = None, most: int = 30) -> list[int]:
+    """Places of points that are apart by `gap` up and down or `across`, so that what is drawn does not overlap."""
     chosen: list[int] = []
+    least = np.array([across or gap, gap])
     for i, point in enumerate(points):
-        if len(chosen) < most and all(np.abs(point - points[j]).max() > gap for j in chosen):
+        if len(chosen) < most and all((np.abs(point - points[j]) > least).any() for j in chosen):
             chosen.append(i)
     return chosen
 

@@ -63,6 +63,23 @@ def neighbours(embeddings: Floats, queries: Places, count: int) -> Places:
     return np.argsort(-cosine, axis=1, kind="stable")[:, :count]
 
 
+def found(asked: Floats, sought: Floats, queries: Places, count: int) -> tuple[Places, Places]:
+    """What `queries` of embeddings `asked` (M, D) find among `sought` (M, D) by cosine, row i belonging to row i.
+
+    Of rows of `sought` that are the same, one picture with several captions, the first stands for all. The places of
+    each query and of the `count` nearest to it, or of as many as there are, (q, count + 1); and of each query the place
+    that its own came in at, from 1, which row stands for that, and among how many rows: (q, 3).
+    """
+    a, b = directions(asked), directions(sought)
+    _, first, which = np.unique(b.round(5), axis=0, return_index=True, return_inverse=True)
+    cosine = a[queries] @ b[first].T  # (q, distinct)
+    own = which.reshape(-1)[queries]
+    order = np.argsort(-cosine, axis=1, kind="stable")
+    place = 1 + (order == own[:, None]).argmax(axis=1)
+    nearest = np.column_stack((queries, first[order[:, :count]]))
+    return nearest, np.column_stack((place, first[own], np.full(len(queries), len(first))))
+
+
 def group(labels: Labels | None, classes: Sequence[str], count: int) -> list[Group]:
     """The places of `count` points in groups: one for each of the largest classes, in their order, one for the rest."""
     if labels is None:

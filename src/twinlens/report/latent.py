@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from twinlens.latent.interpolate import interpolate
 from twinlens.latent.traverse import traverse
 from twinlens.report.content import Content
-from twinlens.report.pictures import grid, image, undrawable
+from twinlens.report.pictures import drawn, grid, image, text, undrawable
 
 ROUTES, STEPS, DIRECTIONS, REACH = 3, 9, 4, 3.0
 
@@ -16,7 +16,7 @@ ROUTES, STEPS, DIRECTIONS, REACH = 3, 9, 4, 3.0
 def between(content: Content) -> str:
     """Great circles from one held-out sample to another, and the real samples that lie along each."""
     head = (
-        '<h2>Between</h2><p class="about">From the left sample to the right one along the sphere, the real sample '
+        '<h2>Between</h2><p class="about">From a first sample to a last one along the sphere, the real sample '
         "nearest to each point of the way, other than those two. A space that is laid out by what samples are passes "
         "through what lies between them; one that is not jumps.</p>"
     )
@@ -40,7 +40,8 @@ def _shown(content: Content, rows: Callable[[Content], Iterator[str]]) -> str:
         return why
     if len(codes) < 4 or codes.shape[1] < 2 or not np.linalg.norm(codes, axis=1).all() or not codes.std(axis=0).any():
         return '<p class="warning">Too few samples, or all embeddings are the same.</p>'
-    return grid("".join(rows(content)), STEPS)
+    made = "".join(rows(content))
+    return grid(made, STEPS) if any(map(drawn, content.parts)) else f'<div class="ways">{made}</div>'
 
 
 def _routes(content: Content) -> Iterator[str]:
@@ -60,7 +61,16 @@ def _traversals(content: Content) -> Iterator[str]:
 
 
 def _row(content: Content, index: NDArray[np.int64], ends: tuple[int, ...]) -> str:
-    return "".join(
-        image(content.thumbnails[i], f"sample {i}", "first" if place in ends else "", side=64)
-        for place, i in enumerate(index.tolist())
+    """Samples in a row, as pictures where they have any; else their first part, line by line, each sample once."""
+    pictures = next((column for column in content.parts if drawn(column)), None)
+    if pictures is not None:
+        return "".join(
+            image(pictures[i], f"sample {i}", "first" if place in ends else "", side=64)
+            for place, i in enumerate(index.tolist())
+        )
+    kept = [place for place in range(len(index)) if not place or index[place] != index[place - 1]]
+    lines = "".join(
+        f"<li{' class=end' if place in ends else ''}>{text(str(content.thumbnails[index[place]]))}</li>"
+        for place in kept
     )
+    return f'<ol class="texts">{lines}</ol>'

@@ -1,14 +1,12 @@
-"""What a method has learnt to predict, to draw and to decode, as pictures, where it has that."""
+"""What a method has learnt to predict, to draw and to decode, as pictures or in words, where it has that."""
 
-from collections.abc import Iterator, Sequence
-from html import escape
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from twinlens import random
 from twinlens.batch import Maker, Raw, Samples, Views
@@ -17,9 +15,11 @@ from twinlens.errors import InputError
 from twinlens.feed import create
 from twinlens.latent.interpolate import lerp, slerp
 from twinlens.method import Decodes, Generates, Method, Shows
+from twinlens.report import pictures
 from twinlens.report.content import Content
 from twinlens.report.figures import Pixels
 from twinlens.report.pictures import grid, image
+from twinlens.report.shows import HIDDEN, alike, apart, cells, columns, compared, drawable, pack, readable, tokenizer
 from twinlens.views.colour import pixels
 
 SHEET, DRAWN, ACROSS, ROUTES, STEPS = 8, 32, 8, 3, 7
@@ -50,11 +50,6 @@ def drawn(method: Generates, count: int, *, seed: int, device: torch.device) -> 
         yield method.decode(method.draw(some))
 
 
-def drawable(view: Tensor) -> bool:
-    """Whether views are pictures (N, C, H, W), grey or in colour."""
-    return view.ndim == 4 and view.shape[1] in (1, 3)
-
-
 def _raw(samples: Samples, count: int, device: torch.device) -> tuple[Raw, Tensor]:
     """At most `count` samples, evenly spaced, and their places."""
     index = torch.linspace(0, len(samples) - 1, min(count, len(samples))).long()
@@ -64,21 +59,22 @@ def _raw(samples: Samples, count: int, device: torch.device) -> tuple[Raw, Tenso
 def _shown(
     method: Shows, held: Samples, maker: Maker, views: Views, seed: int, device: torch.device
 ) -> dict[str, NDArray[Any]]:
-    """`shown` (n, columns, H, W, C) and `shown_titles`: what the method shows of n samples, as in the first epoch."""
+    """`shown`, columns, and `shown_titles`: what the method shows of n samples, as in the first epoch.
+
+    Rows of ids that are as long as the first are compared with it: it is the sample.
+    """
     raw, index = _raw(held, SHEET, device)
     labels = None if held.labels is None or not views.labels else torch.from_numpy(held.labels).to(device)[index]
     batch = create(maker, views, raw, index, random.keys(seed, 0, index), labels)
-    columns = {title: view for title, view in method.show(batch).items() if drawable(view)}
-    if not columns:
+    shown, words = dict(method.show(batch)), tokenizer(held)
+    read = {title: view for title, view in shown.items() if readable(view)}
+    made = columns(shown, words)
+    if words is not None and read:
+        length = next(iter(read.values())).shape
+        made |= compared({title: view for title, view in read.items() if view.shape == length}, words)
+    if not made:
         return {}
-    titles = np.array(list(columns), dtype=np.str_)
-    return {"shown": np.stack(_alike(list(columns.values())), axis=1), "shown_titles": titles}
-
-
-def _alike(views: Sequence[Tensor]) -> list[Pixels]:
-    """Pictures of the largest one's size, and of its channels: (N, H, W, C) each."""
-    height, width, channels = (max(view.shape[axis] for view in views) for axis in (2, 3, 1))
-    return [pixels(F.interpolate(view, size=(height, width)).expand(-1, channels, -1, -1)) for view in views]
+    return pack("shown", cells(list(made.values()))) | {"shown_titles": np.array(list(made), dtype=np.str_)}
 
 
 def _between(method: Decodes, held: Samples, maker: Maker, device: torch.device) -> dict[str, NDArray[Any]]:
@@ -91,7 +87,7 @@ def _between(method: Decodes, held: Samples, maker: Maker, device: torch.device)
     middle = method.decode(codes.flatten(0, 1))
     if not (drawable(view) and drawable(middle)):
         return {}
-    samples, decoded = _alike([view, middle])
+    samples, decoded = alike([view, middle])
     first, last = np.split(samples[:, None], 2)  # (rows, 1, H, W, C) each
     return {"between": np.concatenate((first, decoded.reshape(len(codes), STEPS, *decoded.shape[1:]), last), axis=1)}
 
@@ -107,16 +103,22 @@ def _great_circle(a: Tensor, b: Tensor, steps: int) -> Tensor:
         return lerp(a, b, steps)
 
 
+_READ = (
+    f" {HIDDEN} is a word that was hidden. A word marked <mark class=other>so</mark> is another than the sample's, one "
+    "marked <mark class=same>so</mark> is the sample's own at a place that was asked about."
+)
+
+
 def predicted_section(content: Content) -> str:
     """What the method shows: a row for each sample. Nothing where it shows nothing."""
     if content.shown is None:
         return ""
-    heads = "".join(f"<span>{escape(title)}</span>" for title in content.shown_titles)
-    cells = _cells(content.shown, content.shown_titles, (0,))
+    shown = apart(content.shown)
+    words = "" if all(map(pictures.drawn, shown)) else _READ
     return (
         '<h2>What it predicts</h2><p class="about">A row is one held-out sample, of which the method shows, column by '
-        "column, what it is given and what it makes of it. The samples are evenly spaced, not picked.</p>"
-        f"{grid(heads + cells, content.shown.shape[1])}"
+        f"column, what it is given and what it makes of it. The samples are evenly spaced, not picked.{words}</p>"
+        f"{pictures.sheet(content.shown_titles, shown, rows=SHEET)}"
     )
 
 
@@ -147,7 +149,7 @@ def decoded_section(content: Content) -> str:
     )
 
 
-def _cells(rows: Pixels, titles: Sequence[str], real: tuple[int, ...]) -> str:
+def _cells(rows: Pixels, titles: list[str], real: tuple[int, ...]) -> str:
     return "".join(
         image(picture, titles[column], "first" if column in real else "")
         for row in rows

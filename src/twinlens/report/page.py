@@ -12,13 +12,14 @@ import numpy as np
 from twinlens.report import figures, geometry
 from twinlens.report.content import Content, series
 from twinlens.report.evaluation import evaluation_section
-from twinlens.report.geometry import class_name
 from twinlens.report.headline import headline
 from twinlens.report.latent import between, directions
 from twinlens.report.learnt import decoded_section, drawn_section, predicted_section
-from twinlens.report.pictures import columns, image, undrawable
+from twinlens.report.near import found_section, map_section, neighbours_section
+from twinlens.report.pictures import drawn, sheet, undrawable
+from twinlens.report.shows import HIDDEN, apart
 
-ROWS, NEIGHBOURS, MAPPED = 8, 8, 1000  # samples shown with their views, or with their neighbours; points of the map
+ROWS = 8  # samples shown with their views
 
 
 def write(path: str | Path, content: Content) -> None:
@@ -32,8 +33,9 @@ def write(path: str | Path, content: Content) -> None:
         ("Drawn", drawn_section(content)),
         ("Decoded between", decoded_section(content)),
         ("Spectrum", _spectrum(content)),
-        ("Map", _map(content)),
-        ("Neighbours", _neighbours(content)),
+        ("Map", map_section(content)),
+        ("Neighbours", neighbours_section(content)),
+        ("Found", found_section(content)),
         ("Between", between(content)),
         ("Directions", directions(content)),
         ("Settings", _settings(content.settings)),
@@ -75,6 +77,7 @@ def _curves(content: Content) -> str:
             ("knn", "kNN accuracy", "held-out; dashed: the commonest class", {"reference": chance}),
             ("rank", "Effective rank", "dimensions the embeddings really use", {}),
             ("spread", "Spread", "deviation per dimension; zero is collapse", {"from_zero": True}),
+            ("anisotropy", "Anisotropy", "mean cosine of different samples; near 0 is good, near 1 all look alike", {}),
             ("lidar", "LiDAR", "dimensions that tell samples apart better than views", {}),
             (
                 "gap",
@@ -111,22 +114,16 @@ def _panel(content: Content, key: str, name: str, about: str, **options: Any) ->
 
 
 def _views(content: Content) -> str:
-    count = content.views.shape[1]
-    heads = "".join(f"<span>{escape(title)}</span>" for title in content.view_titles)
-    cells = "".join(
-        image(pixels, content.view_titles[column], "first" if column == 0 else "")
-        for row in content.views[:ROWS]
-        for column, pixels in enumerate(row)
-    )
+    shown = apart(content.views)
     alike = (
         "What the encoder was asked to call the same: a row is one sample. A difference you would want it to see must "
         "not be among them."
     )
-    about = alike if count > 2 else "What the encoder learnt from: a row is one sample, as it is and as it was shown."
-    return (
-        f'<h2>Views</h2><p class="about">{about}</p>'
-        f'<div class="wide"><div class="grid" style="{columns(count)}">{heads}{cells}</div></div>'
-    )
+    several = len(shown) - len(content.parts) > 1
+    about = alike if several else "What the encoder learnt from: a row is one sample, as it is and as it was shown."
+    if any(not drawn(column) for column in shown):
+        about += f" {HIDDEN} is a word that was hidden; long texts are shortened."
+    return f'<h2>Views</h2><p class="about">{about}</p>{sheet(content.view_titles, shown, rows=ROWS)}'
 
 
 def _spectrum(content: Content) -> str:
@@ -142,59 +139,6 @@ def _spectrum(content: Content) -> str:
     _, ranks = series(content, "rank")
     rank = float(ranks[-1]) if len(ranks) and np.isfinite(ranks[-1]) else None
     return f"{head}<figure>{figures.spectrum(trained, content.untrained, rank)}</figure>"
-
-
-def _map(content: Content) -> str:
-    head = (
-        '<h2>Map</h2><p class="about">Held-out samples, the near ones near (t-SNE). Believe neighbourhoods, not '
-        "distances between clumps. {}</p>"
-    )
-    if why := undrawable(content.embeddings):
-        return head.format("") + why
-    total = len(content.embeddings)
-    shown = np.linspace(0, total - 1, min(total, MAPPED)).astype(np.intp)
-    labels = None if content.labels is None else content.labels[shown]
-    groups = geometry.group(labels, content.classes, len(shown))
-    chart = figures.scatter(geometry.project(content.embeddings[shown]), content.thumbnails[shown], groups)
-    if labels is None:
-        return f'{head.format("")}<div class="map alone">{chart}</div>'
-    items = "".join(
-        f"<li>{figures.key(group)}<span>{escape(group.name)}</span><small>{len(group.members)}</small></li>"
-        for group in groups
-    )
-    told = "The encoder never saw the labels that colour them."
-    return f'{head.format(told)}<div class="map">{chart}<ul class="legend">{items}</ul></div>'
-
-
-def _neighbours(content: Content) -> str:
-    head = '<h2>Neighbours</h2><p class="about">{}</p>'
-    if why := undrawable(content.embeddings):
-        return head.format("") + why
-    total = len(content.embeddings)
-    queries = np.linspace(0, total - 1, min(total, ROWS)).astype(np.intp)
-    near = geometry.neighbours(content.embeddings, queries, NEIGHBOURS)  # (queries, count)
-    told = "Left a held-out sample, then those nearest to it by cosine. The samples are evenly spaced, not picked."
-    labels = content.labels
-    if labels is not None:
-        same = int((labels[near] == labels[queries][:, None]).sum())
-        told += f" Of the {near.size} neighbours, {same} have the sample's label (✓)."
-    rows = "".join(_neighbour_row(content, query, others) for query, others in zip(queries, near, strict=True))
-    shape = columns(near.shape[1] + 1, "" if labels is None else "fit-content(5rem)")
-    return f'{head.format(told)}<div class="wide"><div class="grid" style="{shape}">{rows}</div></div>'
-
-
-def _neighbour_row(content: Content, query: np.intp, near: geometry.Places) -> str:
-    labels, classes, pictures = content.labels, content.classes, content.thumbnails
-    if labels is None:
-        first = image(pictures[query], "sample", "first")
-        return first + "".join(image(pictures[i], "neighbour") for i in near)
-    name = class_name(labels[query], classes)
-    row = f'<span class="class">{escape(name)}</span>{image(pictures[query], name, "first")}'
-    for i in near:
-        style, mark = ("match", "✓") if labels[i] == labels[query] else ("match differs", "✗")
-        other = class_name(labels[i], classes)
-        row += f'<div class="{style}" data-mark="{mark}" title="{escape(other)}">{image(pictures[i], other)}</div>'
-    return row
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
