@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 
 from twinlens.batch import Split
 from twinlens.data.columns import LABELS, Columns, column, complete, filled, joined, labelled, recognised, split, where
@@ -63,20 +64,10 @@ def load_captions(
         return None
     rows = where(found.table, columns.where)
     part, notes = split(found.table, rows, columns)
-    place = {file.name: i for i, file in enumerate(found.pictures)}
-    names = column(found.table, rows, FILE).to_pylist()
     captions = joined(found.table, rows, found.text)
-    kept, more = filled(found.table, [captions, captions], part)
-    lost = [i for i, name in enumerate(names) if name not in place]
-    notes += (
-        *more,
-        *few(lost, len(names), f"captions of {path} have no picture", lambda i: repr(names[i]), "add them"),
-    )
-    captioned = set(found.table.rows[FILE].to_pylist())
-    bare = [file.name for file in found.pictures if file.name not in captioned]
-    notes += few(bare, len(found.pictures), f"pictures of {path} have no caption", str, "add them")
-    kept[lost] = False
-    kept &= part != ""
+    names = column(found.table, rows, FILE).to_pylist()
+    kept, more = _kept(path, found, captions, names, part)
+    place = {file.name: i for i, file in enumerate(found.pictures)}
     used = sorted({place[names[i]] for i in np.flatnonzero(kept)})
     if len(used) < 2:
         raise InputError(f"{path} has {len(used)} pictures with captions to use: expected two or more")
@@ -105,10 +96,25 @@ def load_captions(
                 labels=mine,
                 classes=classes if mine is not None else (),
                 names=[names[i] for i in places],
-                notes=(*found.table.notes, *notes, *others, *unread),
+                notes=(*found.table.notes, *notes, *more, *others, *unread),
             )
         )
     return Split(made[0], made[1] if len(made[1]) else None)
+
+
+def _kept(
+    path: Path, found: Found, captions: pa.LargeStringArray, names: Sequence[str], part: NDArray[np.str_]
+) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    """Which rows are of a part, have a picture and say something, and notes on those and on pictures that lack it."""
+    kept, notes = filled(found.table, [captions, captions], part)
+    there = {file.name for file in found.pictures}
+    lost = [i for i, name in enumerate(names) if name not in there]
+    notes += few(lost, len(names), f"captions of {path} have no picture", lambda i: repr(names[i]), "add them")
+    captioned = set(found.table.rows[FILE].to_pylist())  # whatever the part
+    bare = [file.name for file in found.pictures if file.name not in captioned]
+    notes += few(bare, len(found.pictures), f"pictures of {path} have no caption", str, "add them")
+    kept[lost] = False
+    return kept & (part != ""), notes
 
 
 def _decoded(root: Path, files: list[File], opened: Opened, size: int | None) -> tuple[Pictures, tuple[str, ...]]:
