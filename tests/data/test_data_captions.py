@@ -103,6 +103,14 @@ def test_a_list_of_captions(name: str, content: str, root: Path) -> None:
     assert split.test is None and split.train.labels is None and split.train.notes == ()
 
 
+def test_paths_from_elsewhere_are_found_by_their_ends_if_these_are_of_one_picture(root: Path) -> None:
+    put(root, {"a/1.png": 1, "b/1.png": 2, "captions.csv": "file,caption\n/home/me/a/1.png,1\nphotos\\b\\1.png,2\n"})
+    assert matched(load(root).train) == [(1, "1"), (2, "2")]
+    put(root, {"captions.csv": "file,caption\nb/1.png,2\na/1.png,1\n1.png,1\n"})
+    pairs = load(root).train  # one of three has no picture: which of two is meant is not guessed
+    assert matched(pairs) == [(2, "2"), (1, "1")] and "first '1.png'" in pairs.notes[0]
+
+
 def test_columns_say_split_class_and_rows(root: Path) -> None:
     rows = [
         {"file": f"{i}.png", "name": str(i), "de": f"0 {i}", "group": "ab"[i % 2], "split": part}

@@ -5,10 +5,9 @@ import json
 import os
 import re
 import tarfile
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -186,13 +185,15 @@ def _listed(root: Path, file: Path, pictures: list[File], columns: Columns) -> F
             f"{file} has the columns {there}: expected one called {' or '.join(_CAPTION)}, or name it by text"
         )
     known = {picture.name for picture in pictures}
-    often = Counter(PurePosixPath(picture.name).name for picture in pictures)
-    alone = {PurePosixPath(name).name: name for name in known if often[PurePosixPath(name).name] == 1}
+    ends: dict[str, str] = {}  # each end of a path -> the one picture whose path ends so, "" if there are several
+    for name in known:
+        for end in _ends(name):
+            ends[end] = "" if end in ends else name
 
     def resolved(name: str) -> str:
-        """A path from the list's folder, or a name that one picture alone has, wherever it lies."""
+        """A path from the list's folder; else by as much of its end as one picture alone has, wherever that lies."""
         name = os.path.normpath(name.strip().replace("\\", "/"))
-        return name if name in known else alone.get(PurePosixPath(name).name, name)
+        return name if name in known else next((ends[end] for end in _ends(name) if end in ends), "") or name
 
     names = [resolved(name or "") for name in table.rows[which].to_pylist()]
     rows = table.rows.drop_columns([which])
@@ -200,6 +201,11 @@ def _listed(root: Path, file: Path, pictures: list[File], columns: Columns) -> F
         rows = rows.drop_columns([FILE])
     rows = _layout(rows.append_column(FILE, pa.array(names)))
     return Found(pictures, root.joinpath, Table(root.resolve().name, str(file), rows, table.notes), text)
+
+
+def _ends(name: str) -> list[str]:
+    parts = name.split("/")
+    return ["/".join(parts[start:]) for start in range(len(parts))]
 
 
 def _plain(file: Path) -> Table:
