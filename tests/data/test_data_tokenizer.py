@@ -23,9 +23,8 @@ TRAIN = "from twinlens.data.tokenizer import Tokenizer as T; import json,sys; pr
 def test_training_gives_the_same_in_every_process(kind: str) -> None:
     """The hash tables beneath are seeded anew in each process: without care the vocabulary differs."""
     own = Tokenizer.train(TEXTS, kind=kind, vocabulary=300).fingerprint
-    for _ in range(2):
-        command = [sys.executable, "-c", TRAIN, json.dumps(TEXTS), kind]
-        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == own
+    command = [sys.executable, "-c", TRAIN, json.dumps(TEXTS), kind]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == own
 
 
 @pytest.mark.parametrize("kind", ["wordpiece", "bpe"])
@@ -106,7 +105,7 @@ def test_mistakes_are_said_in_one_sentence(tmp_path: Path, monkeypatch: pytest.M
         Tokenizer.train(TEXTS, kind="wordpieces")
     with pytest.raises(InputError, match="vocabulary is 100: expected 261 or more for kind='bpe'"):
         Tokenizer.train(TEXTS, kind="bpe", vocabulary=100)
-    with pytest.raises(InputError, match="holds no tokenizer: expected a tokenizer.json"):
+    with pytest.raises(InputError, match=r"holds no tokenizer: expected a tokenizer.json"):
         Tokenizer.load(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(InputError, match="cannot be read as a tokenizer"):

@@ -5,15 +5,15 @@ import json
 import os
 import re
 import tarfile
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 
 from twinlens.batch import Split
 from twinlens.data.columns import LABELS, Columns, column, complete, filled, joined, labelled, recognised, split, where
@@ -63,20 +63,10 @@ def load_captions(
         return None
     rows = where(found.table, columns.where)
     part, notes = split(found.table, rows, columns)
-    place = {file.name: i for i, file in enumerate(found.pictures)}
-    names = column(found.table, rows, FILE).to_pylist()
     captions = joined(found.table, rows, found.text)
-    kept, more = filled(found.table, [captions, captions], part)
-    lost = [i for i, name in enumerate(names) if name not in place]
-    notes += (
-        *more,
-        *few(lost, len(names), f"captions of {path} have no picture", lambda i: repr(names[i]), "add them"),
-    )
-    captioned = set(found.table.rows[FILE].to_pylist())
-    bare = [file.name for file in found.pictures if file.name not in captioned]
-    notes += few(bare, len(found.pictures), f"pictures of {path} have no caption", str, "add them")
-    kept[lost] = False
-    kept &= part != ""
+    names = column(found.table, rows, FILE).to_pylist()
+    kept, more = _kept(path, found, captions, names, part)
+    place = {file.name: i for i, file in enumerate(found.pictures)}
     used = sorted({place[names[i]] for i in np.flatnonzero(kept)})
     if len(used) < 2:
         raise InputError(f"{path} has {len(used)} pictures with captions to use: expected two or more")
@@ -105,10 +95,25 @@ def load_captions(
                 labels=mine,
                 classes=classes if mine is not None else (),
                 names=[names[i] for i in places],
-                notes=(*found.table.notes, *notes, *others, *unread),
+                notes=(*found.table.notes, *notes, *more, *others, *unread),
             )
         )
     return Split(made[0], made[1] if len(made[1]) else None)
+
+
+def _kept(
+    path: Path, found: Found, captions: pa.LargeStringArray, names: Sequence[str], part: NDArray[np.str_]
+) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    """Which rows are of a part, have a picture and say something, and notes on those and on pictures that lack it."""
+    kept, notes = filled(found.table, [captions, captions], part)
+    there = {file.name for file in found.pictures}
+    lost = [i for i, name in enumerate(names) if name not in there]
+    notes += few(lost, len(names), f"captions of {path} have no picture", lambda i: repr(names[i]), "add them")
+    captioned = set(found.table.rows[FILE].to_pylist())  # whatever the part
+    bare = [file.name for file in found.pictures if file.name not in captioned]
+    notes += few(bare, len(found.pictures), f"pictures of {path} have no caption", str, "add them")
+    kept[lost] = False
+    return kept & (part != ""), notes
 
 
 def _decoded(root: Path, files: list[File], opened: Opened, size: int | None) -> tuple[Pictures, tuple[str, ...]]:
@@ -180,13 +185,15 @@ def _listed(root: Path, file: Path, pictures: list[File], columns: Columns) -> F
             f"{file} has the columns {there}: expected one called {' or '.join(_CAPTION)}, or name it by text"
         )
     known = {picture.name for picture in pictures}
-    often = Counter(PurePosixPath(picture.name).name for picture in pictures)
-    alone = {PurePosixPath(name).name: name for name in known if often[PurePosixPath(name).name] == 1}
+    ends: dict[str, str] = {}  # each end of a path -> the one picture whose path ends so, "" if there are several
+    for name in known:
+        for end in _ends(name):
+            ends[end] = "" if end in ends else name
 
     def resolved(name: str) -> str:
-        """A path from the list's folder, or a name that one picture alone has, wherever it lies."""
+        """A path from the list's folder; else by as much of its end as one picture alone has, wherever that lies."""
         name = os.path.normpath(name.strip().replace("\\", "/"))
-        return name if name in known else alone.get(PurePosixPath(name).name, name)
+        return name if name in known else next((ends[end] for end in _ends(name) if end in ends), "") or name
 
     names = [resolved(name or "") for name in table.rows[which].to_pylist()]
     rows = table.rows.drop_columns([which])
@@ -194,6 +201,11 @@ def _listed(root: Path, file: Path, pictures: list[File], columns: Columns) -> F
         rows = rows.drop_columns([FILE])
     rows = _layout(rows.append_column(FILE, pa.array(names)))
     return Found(pictures, root.joinpath, Table(root.resolve().name, str(file), rows, table.notes), text)
+
+
+def _ends(name: str) -> list[str]:
+    parts = name.split("/")
+    return ["/".join(parts[start:]) for start in range(len(parts))]
 
 
 def _plain(file: Path) -> Table:
