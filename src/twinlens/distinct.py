@@ -17,8 +17,8 @@ def distinct(order: Tensor, ids: Tensor, batch: int) -> Tensor:
     `ids` (M,) int64 has the id of each sample, by its index. A sample whose id its batch already has is put off: each
     batch begins with one of each id that waits, the longest waiting first, and goes on with the order. Where the order
     ends while some still wait and no further batch of them can be full, they are dropped: N less the length of what
-    comes back, and nothing of an id that is rarer than there are batches, but by bad luck near the end. The same input
-    gives the same order, and an order without a repeat comes back as it is. Linear in N.
+    comes back. That is most of an id that more samples have than there are batches, and else a few near the end. The
+    same input gives the same order, and an order without a repeat comes back as it is. Linear in N.
 
     Raises:
         InputError: where `batch` is below 1, or above the number of different ids, so that no batch could be full.

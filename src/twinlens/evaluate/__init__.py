@@ -2,6 +2,7 @@
 
 from twinlens.evaluate.audit import Audit, audit
 from twinlens.evaluate.cluster import cluster
+from twinlens.evaluate.crossing import crossing
 from twinlens.evaluate.dense import RawPatches
 from twinlens.evaluate.detection import detection
 from twinlens.evaluate.few_label import few_label
@@ -10,6 +11,7 @@ from twinlens.evaluate.knn import knn
 from twinlens.evaluate.ood import ood
 from twinlens.evaluate.probe import linear_probe
 from twinlens.evaluate.protocol import standard
+from twinlens.evaluate.ranking import ranked
 from twinlens.evaluate.result import Labelled, Result, bootstrap
 from twinlens.evaluate.retrieval import retrieval
 from twinlens.evaluate.segmentation import segmentation
@@ -26,6 +28,7 @@ __all__ = [
     "audit",
     "bootstrap",
     "cluster",
+    "crossing",
     "detection",
     "few_label",
     "finetune",
@@ -33,6 +36,7 @@ __all__ = [
     "knn",
     "linear_probe",
     "ood",
+    "ranked",
     "retrieval",
     "segmentation",
     "standard",
