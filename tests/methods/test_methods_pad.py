@@ -86,6 +86,7 @@ def test_words_are_exchanged_for_words_of_the_same_text_alone() -> None:
 
 def test_cpc_tells_only_what_is_there_and_all_of_it() -> None:
     method = made("cpc")
+    method.places = 3  # of more that there are: those of which there is something to tell
     parts = method.encode(filled(method, [10, 6, 3, 1]))
     steps = len(method.starts)
     told = torch.stack([there.sum(dim=1) for there in parts[2 * steps :]], dim=1)  # (N, steps)
@@ -95,3 +96,11 @@ def test_cpc_tells_only_what_is_there_and_all_of_it() -> None:
     for k in range(steps):
         other[2 * k + 1][parts[2 * steps + k] == 0] += 7
     torch.testing.assert_close(method.compare(*other), method.compare(*parts))
+
+
+def test_a_block_without_words_is_not_asked_for_its_neighbours() -> None:
+    method = made("neighbours")  # a block of two has a neighbour on each side: none but the first place has no block
+    method.blocks = len(method.windows)
+    assert method.windows[0].tolist() == [1, 2, 0, 3]
+    assert not method.encode(filled(method, [1, 1, 1, 1]))[0].any()
+    assert method.encode(filled(method, [2, 2, 2, 2]))[0].all()

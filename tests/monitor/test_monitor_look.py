@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support import Noise, Shaken, build, feed
+from support import Babble, Misspelt, Noise, Shaken, build, feed, reads
 from torch import nn
 
 from twinlens import discover
@@ -61,7 +61,8 @@ def test_every_method_can_be_looked_at(name: str) -> None:
     cls = discover.method(name)
     method = build(cls)
     own = next(m for m in method.modules() if hasattr(m, "patchify") and next(m.parameters()).requires_grad)
-    seen = Look(own, Noise(40), feed(cls).samples, Shaken(), cls.views, batch=12, seed=0, device=DEVICE)
+    kept, maker = (Babble(40), Misspelt()) if reads(cls) else (Noise(40), Shaken())
+    seen = Look(own, kept, feed(cls).samples, maker, cls.views, batch=12, seed=0, device=DEVICE)
     values = told(seen, method, own)
     assert {"spread", "rank", "lidar", "anisotropy", "moved"} <= values.keys() and values["moved"] == 0
     assert ("chance" in values) == (bool(cls.views.task) or cls.views.large + cls.views.small > 1)
