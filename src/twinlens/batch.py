@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
@@ -150,3 +150,11 @@ class Maker(ABC):
     @property
     @abstractmethod
     def sizes(self) -> Mapping[str, int]: ...
+
+
+@runtime_checkable
+class Divides(Protocol):
+    """A maker that can show a frozen encoder more of a sample than one view: what it gives is then their mean."""
+
+    def pieces(self, raw: Raw) -> tuple[Tensor, Tensor]:
+        """Clean views (M, ...) and the sample that each is of, (M,) int64, in order and of every sample one or more."""

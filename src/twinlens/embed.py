@@ -8,8 +8,10 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
 
-from twinlens.batch import Maker, Samples
+from twinlens.batch import Divides, Maker, Raw, Samples
 from twinlens.encoders.contract import evaluating
+
+_TEXTS = 128  # embedded at a time: 128 x 128 words have activations of some 100 MB in the smaller transformers
 
 
 def clean_views(
@@ -26,11 +28,32 @@ def embed(
 ) -> Tensor:
     """What the encoder gives for the clean views of the samples at `index`, or of all: (N, D) float32 on the processor.
 
-    The encoder runs in evaluation mode and is handed back in the mode it came in.
+    The encoder runs in evaluation mode and is handed back in the mode it came in. Samples of different lengths are
+    taken in the order of their length, so that little is filled up.
     """
+    if samples.lengths is None:
+        with evaluating(encoder):
+            rows = [encoder(view).float().cpu() for view in clean_views(samples, maker, device=device, index=index)]
+        return torch.cat(rows)
+    index = torch.arange(len(samples)) if index is None else index
+    order = samples.lengths[index].argsort(stable=True)
     with evaluating(encoder):
-        rows = [encoder(view).float().cpu() for view in clean_views(samples, maker, device=device, index=index)]
-    return torch.cat(rows)
+        rows = [_pooled(encoder, maker, samples.fetch(some), device) for some in index[order].split(_TEXTS)]
+    z = torch.cat(rows)
+    return torch.empty_like(z).index_copy_(0, order, z)
+
+
+def _pooled(encoder: nn.Module, maker: Maker, raw: Raw, device: torch.device) -> Tensor:
+    """The mean over the pieces of each sample, where its maker takes it to pieces: (n, D)."""
+    raw = tuple(tensor.to(device) for tensor in raw)
+    if not isinstance(maker, Divides):
+        return encoder(maker.clean(raw)).float().cpu()  # type: ignore[no-any-return]
+    views, owner = maker.pieces(raw)
+    z = torch.cat([encoder(some).float() for some in views.split(_TEXTS)])
+    if len(z) == int(owner[-1]) + 1:
+        return z.cpu()
+    total = z.new_zeros(int(owner[-1]) + 1, z.shape[1]).index_add_(0, owner, z)
+    return (total / owner.bincount()[:, None]).cpu()
 
 
 def to_parquet(

@@ -51,6 +51,7 @@ def pretrain(
     out: str | Path | None = None,
     labels: NDArray[np.integer[Any]] | None = None,
     recipe: Run | None = None,
+    start: str | Path | None = None,
     resume: bool = False,
     save_every: float = 60.0,
     devices: int = 1,
@@ -59,13 +60,14 @@ def pretrain(
     """Trains an encoder on unlabelled data and returns the run, whose folder holds weights, metrics and a report.
 
     `settings` are those of training (epochs, batch, rate, seed, ...), of the method, of the encoder and of the views;
-    `twinlens show METHOD` lists them. What is not set comes from `recipe`, if given, else from the signatures. Labels,
-    given or found in the data, are only for watching (kNN in the progress line), but for a method that learns from them
+    `twinlens show METHOD` lists them. What is not set comes from `recipe`, if given, else from the signatures. With
+    `start`, a run's folder, its trained encoder is trained further, with its settings and its tokenizer. Labels, given
+    or found in the data, are only for watching (kNN in the progress line), but for a method that learns from them
     (`Views.labels`). A checkpoint is written every `save_every` seconds; with `resume`, the run in `out`, if it was
     started, goes on from the last one, to the same weights. Raises InputError, a ValueError, and NotLearning, a
     RuntimeError, where the loss is no number any more or `stop_on_collapse` is set.
     """
-    run = plan(data, method, encoder=encoder, recipe=recipe, **settings)
+    run = plan(data, method, encoder=encoder, recipe=recipe, start=start, **settings)
     path = Path(out or f"runs/{Path(run.data).stem}-{run.method}")
     if path.exists() and not resume:
         raise InputError(f"{path} exists: continue it with --resume, or choose another folder with --out.")
@@ -79,8 +81,9 @@ def pretrain(
 
 
 def plan(
-    data: Data, method: str, *, encoder: str | nn.Module | None, recipe: Run | None = None, **settings: Any
-) -> Run:
+    data: Data, method: str, *, encoder: str | nn.Module | None, recipe: Run | None = None,
+    start: str | Path | None = None, **settings: Any,
+) -> Run:  # fmt: skip
     """The run that these arguments name, before any data is read; InputError for unknown names."""
     run = replace(recipe or Run(""), data=_called(data), method=method)
     kind = modality(data)
@@ -88,6 +91,8 @@ def plan(
     own = {field.name for field in fields(Training)}
     known = {name: value for name, value in settings.items() if name in own}
     rest = {name: value for name, value in settings.items() if name not in own}
+    if start:
+        run, encoder = _further(run, load(start), encoder)
     run = replace(run, training=replace(run.training, **known), settings={**run.settings, **rest})
     if isinstance(encoder, nn.Module):
         return replace(run, architecture=f"module:{type(encoder).__qualname__}", module=encoder)
@@ -98,6 +103,20 @@ def plan(
         run = replace(run, settings={"causal": True, **run.settings})
     run.sections()
     return run
+
+
+def _further(run: Run, other: Run, encoder: str | nn.Module | None) -> tuple[Run, str]:
+    """`run` with what decides the encoder of another one, whose weights it starts from, and that encoder's name."""
+    if encoder is not None and encoder != other.architecture:
+        raise InputError(
+            f"{other.folder} has the encoder {other.architecture}, whose weights do not fit another: leave encoder out."
+        )
+    settings = dict(other.sections()["encoder"])
+    if other.tokenizer is not None:
+        settings["tokens"] = str(other.folder / "tokenizer.json")
+    if "image" in other.modality:
+        settings["size"] = other.size
+    return replace(run, settings={**run.settings, **settings}, start=str(other.folder)), other.architecture
 
 
 def _called(data: Data) -> str:
@@ -187,6 +206,11 @@ def _check_batch(training: Training, count: int) -> None:
 
 def _fit(fabric: Fabric, run: Run, setup: Setup, *, resume: bool, save_every: float) -> Run:
     encoder = run.new_encoder(setup.learn.sizes)
+    untrained = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    if run.start:
+        earlier = load(run.start, encoder=run.module)
+        untrained = earlier.untrained.state_dict()
+        encoder.load_state_dict(earlier.encoder.state_dict())
     method = run.new_method(encoder, len(setup.learn))
     distributed.synchronise(method)
     facts = json.loads(json.dumps(describe(fabric, run, setup, method)))  # as it is read again: lists for tuples
@@ -196,7 +220,7 @@ def _fit(fabric: Fabric, run: Run, setup: Setup, *, resume: bool, save_every: fl
         check_same(load(run.folder, encoder=run.module).facts, facts, run.folder)
     with working(fabric, run.folder):
         if not resume and fabric.is_global_zero:
-            checkpoint.write(run.folder / UNTRAINED, encoder.state_dict(), {"encoder": run.architecture})
+            checkpoint.write(run.folder / UNTRAINED, untrained, {"encoder": run.architecture})
             if setup.tokenizer is not None:
                 setup.tokenizer.save(run.folder / "tokenizer.json")
             checkpoint.write_text(run.folder / "run.json", json.dumps(facts, indent=2))
@@ -300,6 +324,7 @@ def describe(fabric: Fabric, run: Run, setup: Setup, method: Method) -> dict[str
         "views": sections["views"],
         "reading": sections["reading"],
         "training": asdict(run.training),
+        "start": run.start,
         "parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
         "environment": {
             "twinlens": version("twinlens"), "torch": torch.__version__, "python": platform.python_version(),

@@ -52,6 +52,7 @@ class Run:
 
     `settings` holds those of the method's, the encoder's and the views' settings that were set; all others are the
     defaults of their signatures. `module` is the encoder itself where it was given as a module instead of by name.
+    `start` is the folder of the run whose trained encoder it starts from, if any.
     """
 
     data: str
@@ -61,12 +62,13 @@ class Run:
     training: Training = field(default_factory=Training)
     modality: str = "image"
     path: Path | None = None
+    start: str = ""
     module: nn.Module | None = field(default=None, repr=False, compare=False)
 
     # What is named ---------------------------------------------------------------------------------------------------
 
     def sections(self) -> dict[str, discover.Settings]:
-        """Every setting with its value, under `method`, `encoder`, `views` and `reading`; InputError for other names."""
+        """Every setting under `method`, `encoder`, `views` and `reading`, with its value; InputError for other names."""
         known = {
             "method": discover.settings(discover.method(self.method)),
             "views": build.view_settings(self.modality),
@@ -322,5 +324,5 @@ def load(path: str | Path, *, encoder: nn.Module | None = None) -> Run:
     return Run(
         data=facts["data"]["given"], method=facts["method"]["name"], architecture=facts["encoder"]["name"],
         settings=settings, training=Training(**facts["training"]), path=path, modality=facts["data"]["modality"],
-        module=encoder,
+        module=encoder, start=facts["start"],
     )  # fmt: skip

@@ -20,7 +20,7 @@ DATA = (
     "a folder of pictures, of pictures with captions or of texts; an .npy, .npz, .txt, .jsonl, .csv, .tsv or .parquet "
     "file; shards (.tar); or a known name"
 )
-OWN = ("data", "method", "encoder", "recipe", "out", "resume", "devices", "size", "save_every")
+OWN = ("data", "method", "encoder", "recipe", "start", "out", "resume", "devices", "size", "save_every")
 
 
 def parser(arguments: list[str]) -> ArgumentParser:
@@ -29,9 +29,16 @@ def parser(arguments: list[str]) -> ArgumentParser:
     peek.add_argument("--method", default="simclr")
     peek.add_argument("--encoder")
     peek.add_argument("--recipe")
+    peek.add_argument("--start")
     chosen, rest = peek.parse_known_args(arguments)
     recipe = recipes.find(chosen.recipe, chosen.method) if chosen.recipe else None
-    run = plan(_data(rest), recipe.method if recipe else chosen.method, encoder=chosen.encoder, recipe=recipe)
+    run = plan(
+        _data(rest),
+        recipe.method if recipe else chosen.method,
+        encoder=chosen.encoder,
+        recipe=recipe,
+        start=chosen.start,
+    )
     method = discover.method(run.method)
 
     made = ArgumentParser(prog="twinlens pretrain", description="Pretrain an encoder on unlabelled data.")
@@ -46,6 +53,7 @@ def parser(arguments: list[str]) -> ArgumentParser:
         "pictures with captions",
     )
     made.add_argument("--recipe", help=f"tuned settings for a dataset, as defaults: {', '.join(recipes.names())}")
+    made.add_argument("--start", help="a run's folder: train its encoder further")
     made.add_argument("--out", help="the run's folder (default: runs/DATA-METHOD)")
     made.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
     made.add_argument("--save_every", type=float, default=60.0, help="seconds between checkpoints")
@@ -115,8 +123,8 @@ def run(arguments: list[str]) -> None:
         settings["size"] = values["size"]
     method = recipes.find(values["recipe"], values["method"]).method if values["recipe"] else values["method"]
     done = pretrain(
-        values["data"], method, encoder=values["encoder"], out=values["out"], resume=values["resume"],
-        save_every=values["save_every"], devices=values["devices"],
+        values["data"], method, encoder=values["encoder"], start=values["start"], out=values["out"],
+        resume=values["resume"], save_every=values["save_every"], devices=values["devices"],
         **settings,
     )  # fmt: skip
     if distributed.rank() > 0:

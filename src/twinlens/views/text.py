@@ -21,16 +21,17 @@ class TextViews(Maker):
     long as the longest of the batch needs: with "same" they differ by the encoder's dropout alone (Gao et al. 2021,
     "SimCSE", arXiv 2104.08821, section 3), or by words that are left out or hidden here as well. Weak views (masked and
     generative methods) are one random span, `length` long for all. Moving views are spans that follow each other. The
-    clean view is the beginning.
+    clean view is the beginning; a text that is longer may be embedded `whole`, as the mean over all its windows.
 
     Args:
         length: T, the most words of a view, special ones included; 128 (Devlin et al. 2019, appendix A.2, for nine
             tenths of the steps).
-        clean_length: The most words of the clean view; unless given `length`. Positions that an encoder has not learnt
-            from may mean nothing to it.
+        whole: Embed a text longer than `length` as the mean over windows that follow each other, instead of by its
+            beginning.
         pair: What two views of a text are: the "same" words, its beginning; two random "spans" (Giorgi et al. 2021,
             "DeCLUTR", arXiv 2006.03659); or a span and the one after it, its "neighbours", half each of what is there.
-        words_deleted: Share of the words of a strong view that are left out (Wu et al. 2020, "CLEAR", arXiv 2012.15466).
+        words_deleted: Share of the words of a strong view that are left out (Wu et al. 2020, "CLEAR", arXiv
+            2012.15466).
         words_hidden: Share of the words of a strong view that are replaced by the unknown word's id, `unknown`.
         unknown: That id; 1 in a tokenizer that is trained here.
         small_length: The most words of a small view (multi-crop), a random span; unless given half of `length`.
@@ -39,10 +40,10 @@ class TextViews(Maker):
     takes = 4
 
     def __init__(
-        self, *, length: int = 128, clean_length: int | None = None, pair: Pair = "same", words_deleted: float = 0.0,
+        self, *, length: int = 128, whole: bool = False, pair: Pair = "same", words_deleted: float = 0.0,
         words_hidden: float = 0.0, unknown: int = 1, small_length: int | None = None,
     ) -> None:  # fmt: skip
-        _check(pair, length=length, clean_length=clean_length, small_length=small_length)
+        _check(pair, length=length, small_length=small_length)
         if min(words_deleted, words_hidden) < 0 or max(words_deleted, words_hidden) >= 1:
             raise InputError(
                 f"words_deleted is {words_deleted} and words_hidden {words_hidden}: expected shares of 0 or more and "
@@ -50,7 +51,7 @@ class TextViews(Maker):
             )
         self.length, self.pair, self.unknown = length, pair, unknown
         self.deleted, self.hidden = words_deleted, words_hidden
-        self.clean_length = length if clean_length is None else clean_length
+        self.whole = whole
         self.small_length = max(length // 2, 3) if small_length is None else small_length
 
     @property
@@ -78,7 +79,20 @@ class TextViews(Maker):
         return tuple(self._spoilt(raw, *window, one) for window, one in zip(windows, keys, strict=True))
 
     def clean(self, raw: Raw) -> Tensor:
-        return self._whole(raw, *_beginning(raw[1], self._room(raw, self.clean_length)))
+        return self._whole(raw, *_beginning(raw[1], self._room(raw, self.length)))
+
+    def pieces(self, raw: Raw) -> tuple[Tensor, Tensor]:
+        """All windows of the texts, (M, T), and whose they are, (M,): the clean views, or all if they count `whole`."""
+        lengths, room = raw[1], self._room(raw, self.length)
+        if not self.whole or int(lengths.max()) <= room:
+            return self.clean(raw), torch.arange(len(lengths), device=lengths.device)
+        count = ((lengths + room - 1) // room).clamp(min=1)  # (N,) windows
+        owner = torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), count)  # (M,)
+        number = torch.arange(len(owner), device=lengths.device) - (count.cumsum(0) - count)[owner]
+        start = number * room
+        before = lengths.cumsum(0) - lengths
+        words = _words_at(raw[0], before[owner] + start, (lengths[owner] - start).clamp(max=room))
+        return _framed(words, (words >= 0).sum(1), raw[2], raw[3]), owner
 
     def _room(self, raw: Raw, length: int) -> int:
         room = length - len(raw[2]) - len(raw[3])
@@ -140,11 +154,15 @@ def _place(key: Tensor, last: Tensor) -> Tensor:
 
 def _words(raw: Raw, start: Tensor, count: Tensor) -> Tensor:
     """The words of a window of each text: (N, W) int64, filled up."""
-    ids, lengths = raw[0], raw[1]
-    first = lengths.cumsum(0) - lengths + start  # (N,)
+    lengths = raw[1]
+    return _words_at(raw[0], lengths.cumsum(0) - lengths + start, count)
+
+
+def _words_at(ids: Tensor, first: Tensor, count: Tensor) -> Tensor:
+    """`count` (N,) of all ids (S,) from `first` (N,) on: (N, W) int64, filled up."""
     place = torch.arange(max(int(count.max()), 1), device=ids.device)
     if not len(ids):
-        return torch.full((len(lengths), len(place)), PAD, dtype=torch.int64, device=ids.device)
+        return torch.full((len(first), len(place)), PAD, dtype=torch.int64, device=ids.device)
     at = (first[:, None] + place).clamp(max=len(ids) - 1)
     return ids[at].long().masked_fill(place >= count[:, None], PAD)
 
