@@ -8,6 +8,7 @@ from rich.console import Console
 
 from twinlens.evaluate.protocol import PROTOCOLS
 from twinlens.run import load
+from twinlens.transfer import detect
 
 
 def run(arguments: list[str]) -> None:
@@ -33,7 +34,7 @@ def run(arguments: list[str]) -> None:
     found = judged.evaluate(
         values.data, protocol=values.protocol, seed=values.seed, allow_leaks=values.allow_leaks, chosen=values.chosen
     )
-    told = judged.detect(values.data, values.outside, seed=values.seed) if values.outside else None
+    told = detect(judged, values.data, values.outside, seed=values.seed) if values.outside else None
     if values.json:
         print(json.dumps(found.as_dict() | ({"outside": told.as_dict()} if told else {}), indent=2))
     else:
