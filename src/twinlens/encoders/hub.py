@@ -41,6 +41,7 @@ class TextEncoder(nn.Module):
         self.module, self.pooling, self.steps = module, pooling, nn.Sequential(*steps)
         self.longest, self.patch_dim, self.shape, self.grid = longest, 1, (length,), (length,)
         self._asks = set(inspect.signature(module.forward).parameters)
+        self._types = "token_type_ids" in self._asks and bool(getattr(config, "type_vocab_size", 0))
         self._pad = min(max(_id(config.pad_token_id), 0), config.vocab_size - 1)
         self.vocabulary: int | None = config.vocab_size
         self.width, self.causal = _study(self)
@@ -94,7 +95,7 @@ class TextEncoder(nn.Module):
         ids = view.masked_fill(view < 0, self._pad)
         there = _there(view if among is None else view.masked_fill(~among, -1))
         given: dict[str, Any] = {"attention_mask": there.long(), **settings}
-        if "token_type_ids" in self._asks:
+        if self._types:  # not where they are there without a table of their own: GPT-2 adds the words of these ids
             given["token_type_ids"] = torch.zeros_like(ids)
         if "use_cache" in self._asks:
             given["use_cache"] = False
