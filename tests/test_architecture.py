@@ -18,7 +18,7 @@ RANKS = {
             ("data", "views", "encoders", "heads", "losses", "update"),
             ("method", "feed", "embed", "latent"),
             ("methods", "gradients"),
-            ("discover", "train", "checkpoint", "monitor", "evaluate", "report", "control", "search"),
+            ("discover", "train", "checkpoint", "export", "monitor", "evaluate", "report", "control", "search"),
             ("build", "folder", "watch"),
             ("run",),
             ("plan",),
