@@ -111,9 +111,7 @@ def measure(table: Table, method: str, seed: int, data: str, runs: Path, setting
     row |= {"views": last["views"], "seconds": round(last["seconds"], 1)}
     row |= {"epochs": run.training.epochs, "encoder": run.architecture, "verdict": last.get("verdict")}
     of = Path(data).stem
-    initial = "-".join(
-        str(value) for value in (run.architecture, *run.sections(run.size)["encoder"].values(), seed, of)
-    )
+    initial = "-".join(str(value) for value in (run.architecture, *run.sections()["encoder"].values(), seed, of))
     kept = {"trained": path / "trained", "untrained": runs / f"untrained-{initial}", "raw": runs / f"raw-{of}"}
     tables = {kind: standard_table(run, kind, data, kept[kind].with_suffix(".json")) for kind in kept}
     for name, result in tables["trained"].items():
@@ -135,14 +133,14 @@ def beside(result: Result, baselines: Mapping[str, Any]) -> Row:
 def finetuned(run: Run, data: str, shots: int, kept: Mapping[str, Path]) -> dict[str, Result]:
     """Accuracy after fine-tuning on `shots` labels a class, from the trained and from the initial weights."""
     found = {}
-    views = "-".join(str(value) for value in run.sections(run.size)["views"].values())  # which differ between recipes
+    views = "-".join(str(value) for value in run.sections()["views"].values())  # which differ between recipes
     for kind, judge in (("trained", finetune), ("untrained", supervised)):
         path = kept[kind].with_name(f"{kept[kind].name}-finetuned-{views}.json")
         if not path.exists():
             split, encoder = run.read(data), run.encoder if kind == "trained" else run.untrained
             assert split.test is not None and split.train.labels is not None
             how = FineTuning(batch=min(64, shots * len(np.unique(split.train.labels))))
-            result = judge(encoder, split.train, split.test, run.maker(run.size), device=device(), how=how, shots=shots)
+            result = judge(encoder, split.train, split.test, run.maker(), device=device(), how=how, shots=shots)
             path.write_text(json.dumps(result.as_dict()))
         found[kind] = restored(json.loads(path.read_text()))
     return found

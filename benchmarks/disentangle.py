@@ -80,7 +80,7 @@ def codes(
         return torch.from_numpy(PCA(DIM, random_state=seed).fit(train).transform(test)), y
     run = trained(method, seed, runs, changes)
     with torch.inference_mode():
-        views = clean_views(part, run.maker(run.size), device=torch.device("cpu"))
+        views = clean_views(part, run.maker(), device=torch.device("cpu"))
         z = torch.cat([run.model.code(view) for view in views])  # type: ignore[operator]
     return z, y
 

@@ -87,7 +87,7 @@ def trained(stage: str, data: Path, runs: Path, start: Run | None, changes: dict
         method, settings = STAGES[stage]
         settings = settings | {name: value for name, value in changes.items() if name in settings}
         resume = (path / "run.json").exists()
-        pretrain(str(data), method, out=path, start=start and start.folder, resume=resume, **SAME, **settings)
+        pretrain(str(data), method, out=path, encoder=start and str(start.folder), resume=resume, **SAME, **settings)
     return load(path)
 
 

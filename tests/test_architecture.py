@@ -18,9 +18,10 @@ RANKS = {
             ("data", "views", "encoders", "heads", "losses", "update"),
             ("method", "feed", "embed", "latent"),
             ("methods", "gradients"),
-            ("discover", "train", "checkpoint", "monitor", "evaluate", "report", "control"),
+            ("discover", "train", "checkpoint", "export", "monitor", "evaluate", "report", "control"),
             ("build", "folder", "watch"),
             ("run",),
+            ("plan",),
             ("fit", "recipes", "transfer", "generation", "alignment", "search"),
             ("comparison",),
             ("cli",),
@@ -174,8 +175,8 @@ def parameters_of(count: int) -> str:
 @pytest.mark.parametrize(
     ("check", "path", "code", "expected"),
     [
-        (rank_violations, "losses/a.py", "from twinlens.heads import mlp", "losses (rank 1) imports twinlens.heads"),
-        (rank_violations, "losses/a.py", "import twinlens", "imports twinlens (rank 10)"),
+        (rank_violations, "losses/a.py", "from twinlens.heads import mlp", "losses (rank 2) imports twinlens.heads"),
+        (rank_violations, "losses/a.py", "import twinlens", "imports twinlens (rank 12)"),
         (rank_violations, "losses/a.py", "def f():\n    import twinlens.train", "imports twinlens.train"),
         (rank_violations, "train.py", "if TYPE_CHECKING:\n    from twinlens.run import Run", "imports twinlens.run"),
         (rank_violations, "methods/a.py", "from twinlens.methods.b import B", "imports twinlens.methods.b"),

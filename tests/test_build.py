@@ -12,6 +12,7 @@ from twinlens.encoders.vit import vit
 from twinlens.errors import InputError
 from twinlens.method import Method
 
+SIZES = {"channels": 1, "size": 8}
 SMALL = {"patch": 2, "width": 8, "depth": 1, "heads": 2}
 
 
@@ -39,7 +40,7 @@ def made(encoder: nn.Module, seed: int = 0, name: str = "next", **settings: int)
 
 
 def test_an_encoder_has_the_weights_of_its_seed() -> None:
-    one, same, other = (build.encoder("vit", 1, 8, SMALL, seed=seed).state_dict() for seed in (0, 0, 1))
+    one, same, other = (build.encoder("vit", "image", SIZES, SMALL, seed=seed).state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not torch.equal(one["embed.weight"], other["embed.weight"])
     torch.manual_seed(0)
@@ -48,7 +49,7 @@ def test_an_encoder_has_the_weights_of_its_seed() -> None:
 
 def test_names_must_be_known() -> None:
     with pytest.raises(InputError, match="unknown encoder 'vitt': did you mean vit"):
-        build.encoder("vitt", 1, 8, {}, seed=0)
+        build.encoder("vitt", "image", SIZES, {}, seed=0)
     with pytest.raises(InputError, match="unknown method 'simclrr': did you mean simclr"):
         made(vit(1, 8, **SMALL), name="simclrr")
 
@@ -71,8 +72,8 @@ def test_what_predicts_the_next_token_needs_tokens_that_do_not_see_it() -> None:
     with pytest.raises(InputError, match="next predicts what its encoder has not seen yet: set --causal true"):
         made(vit(1, 8, **SMALL))
     for name in ("small", "resnet18"):
-        encoder = build.encoder(name, 1, 8, {}, seed=0)
-        with pytest.raises(InputError, match=f"needs an encoder that gives tokens: vit instead of '{name}'"):
+        encoder = build.encoder(name, "image", SIZES, {}, seed=0)
+        with pytest.raises(InputError, match=f"needs an encoder that gives tokens: vit or words instead of '{name}'"):
             build.method("next", encoder, {}, architecture=name, samples=9, seed=0)
 
 

@@ -127,7 +127,7 @@ def test_the_distance_is_between_features_of_drawn_and_of_real(run, parts):
     assert found.value == pytest.approx(kid(test, made, seed=2).value, rel=1e-4)
     spaced = train[torch.linspace(0, len(train) - 1, len(train)).long()]
     assert found.baselines["training pictures"].value == pytest.approx(kid(test, spaced, seed=2).value, rel=1e-2)
-    before = run.new_method(run.new_encoder(1, 8), 8, 1)
+    before = run.new_method(run.new_encoder({"channels": 1}), 1)
     made = torch.cat(list(drawn(before, 360, seed=2, device=CPU))).detach().flatten(1)
     assert found.baselines["before training"].value == pytest.approx(kid(test, made, seed=2).value, rel=1e-4)
     few = two_sample(run, "digits", nn.Flatten(), count=50)
@@ -201,4 +201,4 @@ def test_the_command_writes_a_picture_and_prints_what_it_measures(folder, tmp_pa
     facts["views"]["size"] = 16
     (tmp_path / "run.json").write_text(json.dumps(facts))
     assert command(["generate", str(folder), "--data", "digits", "--features", str(tmp_path)]) == 2
-    assert "sees 1 x 16 x 16 numbers, tiny draws 1 x 8 x 8" in capsys.readouterr().err
+    assert "sees views of channels 1, size 16, tiny draws some of channels 1, size 8" in capsys.readouterr().err

@@ -5,7 +5,8 @@ Letters used for shapes everywhere: N samples, V views, C channels, H W pixels, 
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
@@ -119,7 +120,13 @@ class Samples(ABC):
                 f"labels are {labels.dtype} {labels.shape}: expected one integer for each sample, ({len(self)},)"
             )
         values, places = np.unique(labels, return_inverse=True)
-        return replace(self, labels=places.astype(np.int64), classes=tuple(map(str, values)))  # type: ignore[type-var]
+        return self.labelled(places.astype(np.int64), tuple(map(str, values)))
+
+    def labelled(self, labels: NDArray[Any], classes: tuple[str, ...] = ()) -> Self:
+        """The same samples with `labels` (N,) as they are."""
+        other = copy(self)
+        other.labels, other.classes = labels, classes
+        return other
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def _factory(name: str, kind: str) -> Callable[..., nn.Module]:
     if "/" in name:
         return foreign.named if kind == "image" else hub.text_encoder
     if name not in discover.encoders(kind):
-        raise unknown(f"encoder of {kind}", name, discover.encoders(kind))
+        raise unknown("encoder", name, discover.encoders(kind))
     return discover.encoders(kind)[name]
 
 

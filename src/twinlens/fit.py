@@ -3,10 +3,8 @@
 import json
 import platform
 import time
-from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass, fields, replace
-from hashlib import blake2b
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,30 +15,25 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import nn
 
-from twinlens import build, checkpoint, discover, distributed, random
-from twinlens.batch import Maker, Samples, Views
-from twinlens.data.load import Data, Source, modality, pictures, tokenizer_of
-from twinlens.data.load import load as load_data
-from twinlens.data.tokenizer import Tokenizer
+from twinlens import checkpoint, distributed
+from twinlens.batch import Samples, Views
+from twinlens.data.load import Data
 from twinlens.embed import embed
-from twinlens.encoders import hub
-from twinlens.encoders.contract import CausalEncoder, TokenEncoder
 from twinlens.errors import InputError, NotLearning
 from twinlens.feed import Feed
 from twinlens.folder import check_same, working
 from twinlens.method import Method
 from twinlens.monitor.journal import Journal
 from twinlens.monitor.look import moments
+from twinlens.plan import Setup, plan, prepare
 from twinlens.report import stored
 from twinlens.run import CHOSEN, Run, load
-from twinlens.train import Training, train
+from twinlens.train import train
 from twinlens.update.optimizers import optimizer as build_optimizer
 from twinlens.views.tasks import shown
-from twinlens.watch import BANK, Watch
+from twinlens.watch import Watch
 
-HELD = 1000  # samples held out for watching
 UNTRAINED = "untrained.safetensors"  # the first file of a run; run.json, the second, says that it was started
-_HOLD_OUT = 2**32 - 1  # an epoch that no run reaches: its permutation chooses the held-out samples
 
 
 def pretrain(
@@ -51,7 +44,6 @@ def pretrain(
     out: str | Path | None = None,
     labels: NDArray[np.integer[Any]] | None = None,
     recipe: Run | None = None,
-    start: str | Path | None = None,
     resume: bool = False,
     save_every: float = 60.0,
     devices: int = 1,
@@ -60,14 +52,14 @@ def pretrain(
     """Trains an encoder on unlabelled data and returns the run, whose folder holds weights, metrics and a report.
 
     `settings` are those of training (epochs, batch, rate, seed, ...), of the method, of the encoder and of the views;
-    `twinlens show METHOD` lists them. What is not set comes from `recipe`, if given, else from the signatures. With
-    `start`, a run's folder, its trained encoder is trained further, with its settings and its tokenizer. Labels, given
-    or found in the data, are only for watching (kNN in the progress line), but for a method that learns from them
+    `twinlens show METHOD` lists them. What is not set comes from `recipe`, if given, else from the signatures.
+    `encoder` is a name, a module, or the folder of a run whose trained encoder, with its settings and its tokenizer, is
+    trained further. Labels, given or found in the data, are only for watching, but for a method that learns from them
     (`Views.labels`). A checkpoint is written every `save_every` seconds; with `resume`, the run in `out`, if it was
     started, goes on from the last one, to the same weights. Raises InputError, a ValueError, and NotLearning, a
     RuntimeError, where the loss is no number any more or `stop_on_collapse` is set.
     """
-    run = plan(data, method, encoder=encoder, recipe=recipe, start=start, **settings)
+    run = plan(data, method, encoder=encoder, recipe=recipe, **settings)
     path = Path(out or f"runs/{Path(run.data).stem}-{run.method}")
     if path.exists() and not resume:
         raise InputError(f"{path} exists: continue it with --resume, or choose another folder with --out.")
@@ -78,130 +70,6 @@ def pretrain(
     fabric = distributed.launch(devices, run.training.precision)
     setup = prepare(run, data, labels)
     return _fit(fabric, replace(setup.run, path=path), setup, resume=started, save_every=save_every)
-
-
-def plan(
-    data: Data, method: str, *, encoder: str | nn.Module | None, recipe: Run | None = None,
-    start: str | Path | None = None, **settings: Any,
-) -> Run:  # fmt: skip
-    """The run that these arguments name, before any data is read; InputError for unknown names."""
-    run = replace(recipe or Run(""), data=_called(data), method=method)
-    kind = modality(data)
-    run = replace(run, modality=kind, architecture=run.architecture if run.modality == kind else "")
-    own = {field.name for field in fields(Training)}
-    known = {name: value for name, value in settings.items() if name in own}
-    rest = {name: value for name, value in settings.items() if name not in own}
-    if start:
-        run, encoder = _further(run, load(start), encoder)
-    run = replace(run, training=replace(run.training, **known), settings={**run.settings, **rest})
-    if isinstance(encoder, nn.Module):
-        return replace(run, architecture=f"module:{type(encoder).__qualname__}", module=encoder)
-    asked = discover.encoder_kind(discover.method(method))
-    usual = build.default(kind, tokens=asked in (TokenEncoder, CausalEncoder))
-    run = replace(run, architecture=encoder or run.architecture or usual)
-    if asked is CausalEncoder and "causal" in build.encoder_settings(run.architecture, kind):
-        run = replace(run, settings={"causal": True, **run.settings})
-    run.sections()
-    return run
-
-
-def _further(run: Run, other: Run, encoder: str | nn.Module | None) -> tuple[Run, str]:
-    """`run` with what decides the encoder of another one, whose weights it starts from, and that encoder's name."""
-    if encoder is not None and encoder != other.architecture:
-        raise InputError(
-            f"{other.folder} has the encoder {other.architecture}, whose weights do not fit another: leave encoder out."
-        )
-    settings = dict(other.sections()["encoder"])
-    if other.tokenizer is not None:
-        settings["tokens"] = str(other.folder / "tokenizer.json")
-    if "image" in other.modality:
-        settings["size"] = other.size
-    return replace(run, settings={**run.settings, **settings}, start=str(other.folder)), other.architecture
-
-
-def _called(data: Data) -> str:
-    return str(data) if isinstance(data, str | Path | Source) else getattr(data, "name", "array")
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a run works on: the samples it learns from, those held out, those searched for neighbours, and its views.
-
-    `run` is the run with what the data decided: its modality and the size of its views.
-    """
-
-    run: Run
-    learn: Samples
-    held: Samples
-    bank: Samples
-    maker: Maker
-    facts: Mapping[str, Any]
-    tokenizer: Tokenizer | None = None
-
-
-def prepare(run: Run, data: Data, labels: NDArray[np.integer[Any]] | None = None) -> Setup:
-    """Reads the data, chooses the view size and sets samples aside for watching; InputError where that cannot be."""
-    samples = load_data(_source(run, data), size=run.settings.get("size"), tokenizer=_tokenizer(run)).train
-    if labels is not None:
-        samples = samples.with_labels(labels)
-    learns = discover.method(run.method).views.labels
-    if learns and samples.labels is None:
-        raise InputError(
-            f"{run.method} learns from labels, and {samples.name} has none: give a folder with a subfolder for each "
-            f"class, an .npz with labels, a table with a column label or score, or labels= in Python."
-        )
-    run = replace(run, modality=samples.modality, settings={**_sizes(samples), **run.settings})
-    count = len(samples)
-    order = random.permutation(count, run.training.seed, _HOLD_OUT)
-    held = min(HELD, count // 10)
-    learn = order[held:].sort().values
-    _check_batch(run.training, len(learn))
-    facts = {
-        "given": run.data, "name": samples.name, "modality": samples.modality, "fingerprint": samples.fingerprint,
-        "samples": len(learn), "held_out": held, "sizes": dict(samples.sizes), "notes": list(samples.notes),
-    }  # fmt: skip
-    if learns and samples.labels is not None:
-        facts["labels"] = blake2b(samples.labels.tobytes(), digest_size=16).hexdigest()
-    tokenizer = tokenizer_of(samples)
-    if tokenizer is not None:
-        facts["tokenizer"] = tokenizer.fingerprint
-    bank = learn[random.permutation(len(learn), run.training.seed, _HOLD_OUT)[:BANK]]
-    learning, watched, searched = (samples.subset(part) for part in (learn, order[:held], bank))
-    return Setup(run, learning, watched, searched, run.maker(), facts, tokenizer)
-
-
-def _source(run: Run, data: Data) -> Data:
-    """Data with the columns and the tokenizer that the run's settings name."""
-    if not isinstance(data, str | Path):
-        return data
-    return Source(path=str(data), **run.sections()["reading"])
-
-
-def _tokenizer(run: Run) -> Tokenizer | None:
-    """That of an encoder which comes with one."""
-    if "text" not in run.modality or run.module is not None:
-        return None
-    name = run.architecture.split("+")[build.kinds(run.modality).index("text")]
-    return Tokenizer.load(hub.folder_of(name.partition("/")[2])) if "/" in name else None
-
-
-def _sizes(samples: Samples) -> dict[str, int]:
-    """How large views are where that is not set: pictures as they are, at most 64 pixels or 224 on a GPU."""
-    shown = pictures(samples)
-    return {} if shown is None else {"size": min(shown.shape[0], 224 if distributed.device().type == "cuda" else 64)}
-
-
-def _check_batch(training: Training, count: int) -> None:
-    if training.batch > count:
-        raise InputError(
-            f"a batch of {training.batch} is larger than the {count} samples to learn from: choose --batch {count} or "
-            f"smaller."
-        )
-    parts = distributed.world() * training.micro_batches
-    if training.steps(count) < 1:
-        raise InputError(f"{training.epochs} epochs of {count} samples are less than a step: choose more --epochs.")
-    if training.batch < 2 * parts:
-        raise InputError(f"a batch of {training.batch} is too small for {parts} parts (processes times micro-batches).")
 
 
 def _fit(fabric: Fabric, run: Run, setup: Setup, *, resume: bool, save_every: float) -> Run:

@@ -24,12 +24,10 @@ from twinlens.data.tokenizer import Tokenizer
 from twinlens.embed import embed, to_parquet
 from twinlens.encoders import foreign
 from twinlens.errors import InputError
-from twinlens.evaluate import grouping, leaks, splits
-from twinlens.evaluate.audit import Audit, audit
+from twinlens.evaluate import leaks, splits
 from twinlens.evaluate.baselines import MAJORITY, POOLED, RAW, UNTRAINED, Pooled, Raw, majority, names_classes
 from twinlens.evaluate.evaluation import Evaluation
 from twinlens.evaluate.finetune import STANDARD, FineTuning, finetune, supervised
-from twinlens.evaluate.ood import ood
 from twinlens.evaluate.protocol import find as find_protocol
 from twinlens.evaluate.result import Labelled, Result
 from twinlens.evaluate.tfidf import TfIdf
@@ -68,7 +66,7 @@ class Run:
     # What is named ---------------------------------------------------------------------------------------------------
 
     def sections(self) -> dict[str, discover.Settings]:
-        """Every setting under `method`, `encoder`, `views` and `reading`, with its value; InputError for other names."""
+        """Every setting under `method`, `encoder`, `views`, `reading`, with its value; InputError for other names."""
         known = {
             "method": discover.settings(discover.method(self.method)),
             "views": build.view_settings(self.modality),
@@ -213,7 +211,7 @@ class Run:
         another run's evaluation, are not measured again.
         """
         rules, split = find_protocol(protocol, seed=seed), self.read(data)
-        train, test = self._judged(split, seed=seed, allow_leaks=allow_leaks)
+        train, test = self.judged(split, seed=seed, allow_leaks=allow_leaks)
         assert train.labels is not None and test.labels is not None
         tables = dict(known or {})
         for name, features in self.beside(train, self.chosen if chosen else self.encoder).items():
@@ -240,42 +238,13 @@ class Run:
 
         `shots` labels of each class, or all. The supervised baseline has the same encoder, labels and budget.
         """
-        train, test = self._judged(self.read(data), seed=seed, allow_leaks=allow_leaks)
+        train, test = self.judged(self.read(data), seed=seed, allow_leaks=allow_leaks)
         same: dict[str, Any] = {"device": distributed.device(), "how": how, "shots": shots, "seed": seed}
         tuned, labels = (
             judge(encoder, train, test, self.maker(train.modality), **same)
             for judge, encoder in ((finetune, self.encoder), (supervised, self.untrained))
         )
         return tuned.beside({labels.name: labels})
-
-    def audit(self, data: Data, groups: str | Path, *, seed: int = 0, allow_leaks: bool = False) -> Audit:
-        """Accuracy by group, the worst group, and what a probe can read of the group from the embeddings.
-
-        `groups` is a CSV (twinlens.evaluate.grouping). Data without a test part is split as for `evaluate`.
-        """
-        split = self.read(data)
-        train, test = self._judged(split, seed=seed, allow_leaks=allow_leaks)
-        whole = {"train": split.train} | ({"test": test} if test is split.test else {})
-        named = grouping.read(Path(groups), whole)
-        if "test" not in named:  # places are those in the data, before it is split
-            both = zip(("train", "test"), splits.drawn(split.train, seed=seed), strict=True)
-            named = {part: [named["train"][i] for i in places.tolist()] for part, places in both}
-        learn, judged = (Labelled(self.embeddings(part), part.labels) for part in (train, test))  # type: ignore[arg-type]
-        return audit(learn, judged, named["train"], named["test"], seed=seed)
-
-    def detect(self, data: Data, outside: Data, *, seed: int = 0) -> Result:
-        """How well samples of other data are told from those of `data` by their distance to its training part (AUROC).
-
-        It stands beside `evaluate`'s baselines. Test parts are used where there are any; of `data` without one a fifth.
-        """
-        split, other = self.read(data), self.read(outside)
-        train, test = splits.halves(split, seed=seed)
-        strangers = other.test or other.train
-        tables = {
-            name: ood(*(features(part) for part in (train, test, strangers)))
-            for name, features in self.beside(train).items()
-        }
-        return tables.pop("").beside(tables)
 
     def beside(self, train: Samples, encoder: nn.Module | None = None) -> dict[str, Callable[[Samples], torch.Tensor]]:
         """What makes features (N, D) of samples: "" the encoder, or another one, and by name what it has to beat."""
@@ -289,7 +258,7 @@ class Run:
             raw = {RAW: TfIdf(train)}
         return {"": of(encoder), **raw, UNTRAINED: of(self.untrained)}
 
-    def _judged(self, split: Split, *, seed: int, allow_leaks: bool) -> tuple[Samples, Samples]:
+    def judged(self, split: Split, *, seed: int, allow_leaks: bool) -> tuple[Samples, Samples]:
         """The labelled parts to learn from and to be judged by; InputError where the second was seen with labels."""
         seen = "labels" in self.facts["data"] and self.facts["data"]["fingerprint"] == split.train.fingerprint
         if seen and (split.test is None or split.test.labels is None):

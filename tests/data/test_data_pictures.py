@@ -110,7 +110,7 @@ def test_other_labels_become_indices_into_their_distinct_values() -> None:
     assert labelled.labels is not None
     assert labelled.labels.tolist() == [2, 0, 2, 1, 1, 1, 0]
     for wrong in (np.arange(N - 1), np.ones(N), np.ones((N, 1), dtype=int)):
-        with pytest.raises(InputError, match=r"expected one integer for each picture, \(7,\)"):
+        with pytest.raises(InputError, match=r"expected one integer for each sample, \(7,\)"):
             in_memory().with_labels(wrong)
 
 

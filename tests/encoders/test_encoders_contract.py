@@ -7,7 +7,7 @@ import torch
 
 from twinlens import discover
 
-NAMES = sorted(discover.encoders())
+NAMES = sorted(discover.encoders("image"))  # what holds for those of texts is in test_encoders_sequence.py
 LIGHT = [name for name in NAMES if name != "resnet50"]  # seconds of its own, and made of the same parts as resnet18
 FEWER = {"vit": {"depth": 2}}
 SIZE = 8

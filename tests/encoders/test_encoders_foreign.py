@@ -122,7 +122,8 @@ def transformers(monkeypatch):
 
     class AutoModel:
         @staticmethod
-        def from_pretrained(name):
+        def from_pretrained(name, use_safetensors, trust_remote_code):
+            assert use_safetensors and not trust_remote_code
             if name != "tiny":
                 raise OSError(f"{name} is not a local folder\nand more")
             return Vision()

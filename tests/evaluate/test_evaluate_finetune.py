@@ -1,7 +1,7 @@
 """Layers of an encoder from input to output, and what fine-tuning does with them and leaves alone."""
 
 import math
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import asdict
 from functools import cache
 from importlib import import_module
@@ -64,11 +64,22 @@ class Halves(Samples):
         self.fetched = set()
 
     def __len__(self):
-        return len(self.pixels)
+        return len(self.labels)
 
     def fetch(self, index):
-        self.fetched |= set(index.tolist())
-        return (self.pixels[index],)
+        rows = index if self.rows is None else self.rows[index]
+        self.fetched |= set(rows.tolist())
+        return (self.pixels[rows],)
+
+    def subset(self, index):
+        part = copy(self)  # what is fetched of it is fetched of the whole
+        part.rows, part.labels = index, self.labels[index.numpy()]
+        return part
+
+    def to(self, device):
+        return self
+
+    sizes, nbytes, rows = {"channels": 3}, 0, None
 
 
 class Watched(Shaken):

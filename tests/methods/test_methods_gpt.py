@@ -12,9 +12,9 @@ from twinlens import build
 from twinlens.encoders.sequence import waves
 from twinlens.encoders.vit import vit
 from twinlens.errors import InputError
-from twinlens.fit import plan
 from twinlens.method import Shows
 from twinlens.methods.gpt import GPT
+from twinlens.plan import plan
 
 SIZE: dict[str, Any] = {"width": 16, "depth": 2, "heads": 2, "causal": True}
 ENCODERS = encoders(causal=True)

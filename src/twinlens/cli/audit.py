@@ -4,6 +4,7 @@ import argparse
 import json
 
 from twinlens.run import load
+from twinlens.transfer import audit
 
 
 def run(arguments: list[str]) -> None:
@@ -18,5 +19,5 @@ def run(arguments: list[str]) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
     values = parser.parse_args(arguments)
-    found = load(values.run).audit(values.data, values.groups, seed=values.seed, allow_leaks=values.allow_leaks)
+    found = audit(load(values.run), values.data, values.groups, seed=values.seed, allow_leaks=values.allow_leaks)
     print(json.dumps(found.as_dict(), indent=2) if values.json else found)

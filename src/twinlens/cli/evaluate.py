@@ -16,6 +16,7 @@ from twinlens.evaluate.evaluation import Evaluation
 from twinlens.evaluate.protocol import PROTOCOLS
 from twinlens.evaluate.result import Result
 from twinlens.run import Run, load
+from twinlens.transfer import detect
 
 
 def parser() -> argparse.ArgumentParser:
@@ -65,7 +66,7 @@ def run(arguments: list[str]) -> None:
         data, protocol=values.protocol or "standard", seed=values.seed, allow_leaks=values.allow_leaks,
         chosen=values.chosen,
     )  # fmt: skip
-    told = judged.detect(data, values.outside, seed=values.seed) if values.outside else None
+    told = detect(judged, data, values.outside, seed=values.seed) if values.outside else None
     _print(found, values, {"outside": told} if told else {})
 
 

@@ -13,11 +13,12 @@ from twinlens.data import known
 from twinlens.data.load import Source
 from twinlens.encoders.towers import Towers
 from twinlens.errors import InputError
-from twinlens.fit import plan, pretrain
+from twinlens.fit import pretrain
+from twinlens.plan import plan
 from twinlens.run import Run
 from twinlens.train import Training
 
-OWN = ("data", "method", "encoder", "recipe", "start", "out", "resume", "devices", "size", "save_every")
+OWN = ("data", "method", "encoder", "recipe", "out", "resume", "devices", "size", "save_every")
 
 
 def parser(arguments: list[str]) -> ArgumentParser:
@@ -26,7 +27,6 @@ def parser(arguments: list[str]) -> ArgumentParser:
     peek.add_argument("--method", default="simclr")
     peek.add_argument("--encoder")
     peek.add_argument("--recipe")
-    peek.add_argument("--start")
     chosen, rest = peek.parse_known_args(arguments)
     recipe = recipes.find(chosen.recipe, chosen.method) if chosen.recipe else None
     run = plan(
@@ -34,7 +34,6 @@ def parser(arguments: list[str]) -> ArgumentParser:
         recipe.method if recipe else chosen.method,
         encoder=chosen.encoder,
         recipe=recipe,
-        start=chosen.start,
     )
     method = discover.method(run.method)
 
@@ -47,10 +46,9 @@ def parser(arguments: list[str]) -> ArgumentParser:
         "--encoder",
         default=run.architecture,
         help=f"one of {', '.join(discover.encoders())}, timm/NAME, transformers/NAME-OR-FOLDER; two joined by + for "
-        "pictures with captions",
+        "pictures with captions; or a run's folder, whose encoder is trained further",
     )
     made.add_argument("--recipe", help=f"tuned settings for a dataset, as defaults: {', '.join(recipes.names())}")
-    made.add_argument("--start", help="a run's folder: train its encoder further")
     made.add_argument("--out", help="the run's folder (default: runs/DATA-METHOD)")
     made.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
     made.add_argument("--save_every", type=float, default=60.0, help="seconds between checkpoints")
@@ -120,7 +118,7 @@ def run(arguments: list[str]) -> None:
         settings["size"] = values["size"]
     method = recipes.find(values["recipe"], values["method"]).method if values["recipe"] else values["method"]
     done = pretrain(
-        values["data"], method, encoder=values["encoder"], start=values["start"], out=values["out"],
+        values["data"], method, encoder=values["encoder"], out=values["out"],
         resume=values["resume"], save_every=values["save_every"], devices=values["devices"],
         **settings,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from twinlens import recipes
 from twinlens.comparison import trial
 from twinlens.data.load import Data
 from twinlens.errors import InputError
-from twinlens.fit import Setup, plan, prepare
+from twinlens.plan import Setup, plan, prepare
 from twinlens.run import Run
 from twinlens.views.tasks import shown
 

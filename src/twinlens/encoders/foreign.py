@@ -6,13 +6,13 @@ timm and transformers are extras, imported where they are used.
 import inspect
 from collections.abc import Mapping
 from difflib import get_close_matches
-from importlib import import_module
-from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 
 from twinlens.encoders.contract import evaluating
+from twinlens.encoders.pretrained import extra
+from twinlens.encoders.pretrained import transformer as pretrained_transformer
 from twinlens.errors import InputError, unknown
 
 _ACCEPTED = (
@@ -66,12 +66,12 @@ def named(name: str, channels: int, size: int, *, pretrained: bool = False) -> n
     package, _, model = name.partition("/")
     if package not in ("timm", "transformers") or not model:
         raise InputError(f"unknown encoder {name!r}: a foreign one is timm/NAME or transformers/NAME-OR-FOLDER.")
-    module = _timm(model, channels, size, pretrained) if package == "timm" else _transformers(model)
+    module = _timm(model, channels, size, pretrained) if package == "timm" else pretrained_transformer(model)
     return wrap(module, torch.zeros(1, channels, size, size))
 
 
 def _timm(name: str, channels: int, size: int, pretrained: bool) -> nn.Module:
-    timm = _extra("timm", "vision")
+    timm = extra("timm", "vision")
     if not timm.is_model(name):
         raise unknown("timm model", name, get_close_matches(name, timm.list_models(), n=3, cutoff=0.0))
     settings = {"pretrained": pretrained, "num_classes": 0, "in_chans": channels}
@@ -80,25 +80,6 @@ def _timm(name: str, channels: int, size: int, pretrained: bool) -> nn.Module:
     except TypeError:
         module = timm.create_model(name, **settings)
     return module
-
-
-def _transformers(name: str) -> nn.Module:
-    transformers = _extra("transformers", "text")
-    try:
-        module: nn.Module = transformers.AutoModel.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"no model of transformers at {name!r}, expected a hub name or a local folder: {reason}"
-        ) from error
-    return module
-
-
-def _extra(package: str, extra: str) -> ModuleType:
-    try:
-        return import_module(package)
-    except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision that does not fit the installed torch
-        raise InputError(f'{package} cannot be imported ({error}): pip install "twinlens[{extra}]".') from error
 
 
 def _call(module: nn.Module, view: Tensor) -> object:

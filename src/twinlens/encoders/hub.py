@@ -1,5 +1,267 @@
-"""placeholder until merged"""
+"""Encoders of texts from elsewhere: models of transformers and of sentence-transformers, by name or from a folder.
+
+transformers is an extra, imported where it is used; the files of sentence-transformers are read here.
+"""
+
+import inspect
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from twinlens.encoders.contract import evaluating
+from twinlens.encoders.pooling import Dense, Normalize, Pooling
+from twinlens.encoders.pretrained import extra, refuse_pickles, transformer
+from twinlens.errors import InputError
+
+_WANTED = ["*.json", "*.safetensors", "*.txt"]
+_UNWANTED = ["onnx/*", "openvino/*"]
+_NAMES = {"mean": "mean", "cls": "cls", "last": "lasttoken"}
+_UNLIMITED = 512  # the longest text of a model that sets no limit itself: BERT's, a guess
+_NO_LIMIT = 1_000_000  # tokenizers without a limit say 10^30
 
 
-def text_encoder(name, *, pooling="auto"): ...
-def folder_of(name): ...
+class TextEncoder(nn.Module):
+    """A model of transformers as an encoder of texts: views (N, T) int64 ids, negative ones fill up, -> (N, D).
+
+    `longest` is how many words of a text it can see, `causal` whether a word sees those before it alone. What it drops
+    in training is drawn by torch's generator, as transformers does. Parameters that no embedding depends on (a pooler
+    that was trained for something else) do not learn.
+    """
+
+    def __init__(
+        self, module: nn.Module, pooling: Pooling, steps: list[nn.Module], *, longest: int, length: int
+    ) -> None:
+        super().__init__()
+        config: Any = module.config
+        self.module, self.pooling, self.steps = module, pooling, nn.Sequential(*steps)
+        self.longest, self.patch_dim, self.shape, self.grid = longest, 1, (length,), (length,)
+        self._asks = set(inspect.signature(module.forward).parameters)
+        self._types = "token_type_ids" in self._asks and bool(getattr(config, "type_vocab_size", 0))
+        self._pad = min(max(_id(config.pad_token_id), 0), config.vocab_size - 1)
+        self.vocabulary: int | None = config.vocab_size
+        self.width, self.causal = _study(self)
+        with evaluating(self), torch.no_grad():
+            self.dim = int(self(torch.zeros(1, 1, dtype=torch.int64)).shape[1])
+
+    def tokens(
+        self, view: Tensor, keep: Tensor | None = None, *, among: Tensor | None = None, mask: Tensor | None = None,
+        mask_token: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """(N, T) -> (N, T, D'), as a `TokenEncoder` gives them; InputError where `keep` is asked for."""
+        if keep is not None:
+            raise InputError(
+                f"{type(self.module).__name__} of transformers cannot leave tokens out: choose the encoder words, or a "
+                f"method that hides tokens instead, such as mlm."
+            )
+        hidden: Tensor = self._run(view, among, mask, mask_token).last_hidden_state
+        return hidden
+
+    def layers(self, view: Tensor) -> Tensor:
+        """(N, T) -> (L, N, T, D'): the tokens after each of L blocks; the last may be behind a last norm."""
+        return torch.stack(self._run(view, output_hidden_states=True).hidden_states[1:])
+
+    def pooled(self, tokens: Tensor, view: Tensor | None = None) -> Tensor:
+        """A view's tokens (N, T, D') -> its embedding (N, D); what fills a `view` up does not count."""
+        there = tokens.new_ones(tokens.shape[:2], dtype=torch.bool) if view is None else _there(view)
+        out: Tensor = self.steps(self.pooling(tokens, there))
+        return out
+
+    def forward(self, view: Tensor) -> Tensor:
+        """(N, T) -> (N, D)."""
+        return self.pooled(self.tokens(view), view)
+
+    def patchify(self, view: Tensor) -> Tensor:
+        """(N, T) -> (N, T, 1)."""
+        return view[..., None]
+
+    def unpatchify(self, patches: Tensor) -> Tensor:
+        """(N, T, 1) -> (N, T)."""
+        return patches[..., 0]
+
+    def _run(
+        self, view: Tensor, among: Tensor | None = None, mask: Tensor | None = None, mask_token: Tensor | None = None,
+        **settings: Any,
+    ) -> Any:  # fmt: skip
+        if view.shape[1] > self.longest:
+            raise InputError(
+                f"a view of {view.shape[1]} words is longer than the {self.longest} that {type(self.module).__name__} "
+                f"can see: set --length {self.longest} or less."
+            )
+        ids = view.masked_fill(view < 0, self._pad)
+        there = _there(view if among is None else view.masked_fill(~among, -1))
+        given: dict[str, Any] = {"attention_mask": there.long(), **settings}
+        if self._types:  # not where they are there without a table of their own: GPT-2 adds the words of these ids
+            given["token_type_ids"] = torch.zeros_like(ids)
+        if "use_cache" in self._asks:
+            given["use_cache"] = False
+        if mask is None or mask_token is None:
+            return self.module(input_ids=ids, **given)
+        return self.module(inputs_embeds=self._hidden(ids, mask, mask_token), **given)
+
+    def _hidden(self, ids: Tensor, mask: Tensor, mask_token: Tensor) -> Tensor:
+        """What is embedded of `ids`, with `mask_token` where `mask` holds."""
+        module: Any = self.module
+        if "inputs_embeds" not in self._asks:
+            raise InputError(f"{type(module).__name__} of transformers takes ids alone: no word can be hidden from it.")
+        embedded: Tensor = module.get_input_embeddings()(ids)
+        if embedded.shape[2] != len(mask_token):
+            raise InputError(
+                f"{type(module).__name__} embeds words in {embedded.shape[2]} features and gives {len(mask_token)}: no "
+                f"word can be hidden from it; choose a model that has as many of both."
+            )
+        return torch.where(mask[..., None], mask_token.to(embedded), embedded)
+
+
+def text_encoder(
+    name: str | Path, length: int | None = None, *, pooling: Literal["auto", "mean", "cls", "last"] = "auto"
+) -> TextEncoder:
+    """A model of transformers or of sentence-transformers as an encoder of texts, with the weights it comes with.
+
+    Args:
+        name: Name on the hub, or a local folder with config.json and safetensors, or with modules.json.
+        length: T, the words of a view where all views are as long; unless given `longest`, the most it can see.
+        pooling: How a text is embedded: by the mean of its tokens, the first (cls) or the last; auto is what a folder
+            of sentence-transformers says, and otherwise last for a causal model and mean for others.
+    """
+    folder = folder_of(name)
+    parts = list(_modules(folder))
+    body = folder / parts[0][1] if parts else folder
+    module = transformer(str(body), dtype=torch.float32)
+    if getattr(module.config, "is_encoder_decoder", False):
+        raise InputError(f"{name} is an encoder with a decoder: choose a model that is an encoder alone, such as BERT.")
+    modes, steps = _steps(folder, parts[1:])
+    longest = _longest(body, module)
+    if length is not None and not 1 <= length <= longest:
+        raise InputError(f"views of {length} words for {name}: expected 1 to {longest}; set --length {longest}.")
+    chosen = modes if pooling == "auto" else (_NAMES[pooling],)
+    encoder = TextEncoder(module, Pooling(chosen or ("mean",)), steps, longest=longest, length=length or longest)
+    if not chosen and encoder.causal:
+        encoder.pooling = Pooling(("lasttoken",))
+    return encoder
+
+
+def folder_of(name: str | Path) -> Path:
+    """The folder with all files of a model, its tokenizer's too: `name` itself, or that of the hub's cache.
+
+    What is not in the cache is fetched (not where HF_HUB_OFFLINE=1). Raises InputError where there is none.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    hub = extra("huggingface_hub", "text")
+    try:
+        return Path(hub.snapshot_download(str(name), allow_patterns=_WANTED, ignore_patterns=_UNWANTED))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"no model at {str(name)!r}, expected a hub name or a local folder: {reason}") from error
+
+
+def _modules(folder: Path) -> Iterator[tuple[str, str]]:
+    """Kind and path of the modules of a folder of sentence-transformers, nothing for others."""
+    for each in _json(folder / "modules.json", []):
+        kind, path = str(each.get("type")), str(each.get("path", ""))
+        if not kind.startswith("sentence_transformers.") or kind.split(".")[-1] not in _READ:
+            raise InputError(f"{folder} has a module {kind}: expected {', '.join(_READ)} of sentence-transformers.")
+        if Path(path).is_absolute() or ".." in Path(path).parts:
+            raise InputError(f"{folder} has a module at {path!r}: expected a folder inside it.")
+        yield kind.split(".")[-1], path
+
+
+_READ = ("Transformer", "Pooling", "Dense", "Normalize")
+
+
+def _steps(folder: Path, parts: list[tuple[str, str]]) -> tuple[tuple[str, ...], list[nn.Module]]:
+    """The modes of pooling, and what comes after it."""
+    modes: tuple[str, ...] = ()
+    steps: list[nn.Module] = []
+    for place, (kind, path) in enumerate(parts):
+        if (kind == "Pooling") != (place == 0) or kind == "Transformer":
+            raise InputError(f"{folder} has {kind} at place {place + 2}: expected Transformer, Pooling and the rest.")
+        settings = _json(folder / path / "config.json", {})
+        if settings.get("module_input_name", "sentence_embedding") != "sentence_embedding":
+            raise InputError(f"{folder / path} works on {settings['module_input_name']}: expected sentence_embedding.")
+        if kind == "Pooling":
+            modes = _modes(settings)
+        else:
+            steps.append(_dense(folder / path, settings) if kind == "Dense" else Normalize())
+    return modes, steps
+
+
+def _modes(settings: dict[str, Any]) -> tuple[str, ...]:
+    """Before sentence-transformers 6 each mode was a switch of its own, in this order."""
+    given = settings.get("pooling_mode")
+    if given:
+        return (given,) if isinstance(given, str) else tuple(given)
+    switches = {"cls_token": "cls", "max_tokens": "max", "mean_tokens": "mean",
+                "mean_sqrt_len_tokens": "mean_sqrt_len_tokens", "weightedmean_tokens": "weightedmean",
+                "lasttoken": "lasttoken"}  # fmt: skip
+    return tuple(mode for key, mode in switches.items() if settings.get(f"pooling_mode_{key}")) or ("mean",)
+
+
+def _dense(folder: Path, settings: dict[str, Any]) -> Dense:
+    refuse_pickles(folder)
+    if settings.get("use_residual"):
+        raise InputError(f"{folder} adds its input to what it gives (use_residual): expected a plain linear layer.")
+    name = str(settings.get("activation_function") or "torch.nn.Identity")  # one of torch, found by name and not loaded
+    layer = Dense(
+        settings["in_features"], settings["out_features"], bias=settings.get("bias", True),
+        activation=name.split(".")[-1] if name.startswith("torch.nn.") else name,
+    )  # fmt: skip
+    try:
+        layer.load_state_dict(load_file(folder / "model.safetensors"))
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{folder} holds no weights of its linear layer: {str(error).splitlines()[0]}") from error
+    return layer
+
+
+def _longest(folder: Path, module: nn.Module) -> int:
+    """The most words a text may have: what the folder says, and as many as there are positions for."""
+    config: Any = module.config
+    limits = [
+        _json(folder / "sentence_bert_config.json", {}).get("max_seq_length"),
+        _json(folder / "tokenizer_config.json", {}).get("model_max_length"),
+        getattr(config, "max_position_embeddings", None),
+    ]
+    for key, part in module.named_modules():  # where padding has a position, words come after it (RoBERTa, MPNet)
+        if key.endswith("position_embeddings") and isinstance(part, nn.Embedding) and part.padding_idx is not None:
+            limits.append(part.num_embeddings - part.padding_idx - 1)
+    return min((int(limit) for limit in limits if limit and 0 < limit < _NO_LIMIT), default=_UNLIMITED)
+
+
+def _study(encoder: TextEncoder) -> tuple[int, bool]:
+    """Width of a token, and whether the first one is the same whatever comes after it; freezes what is not used."""
+    words = [place for place in range(min(encoder.vocabulary or 0, 4)) if place != encoder._pad][:3]
+    one, other = torch.tensor([[words[0], words[1]]]), torch.tensor([[words[0], words[-1]]])
+    parameters = [p for p in encoder.module.parameters() if p.requires_grad]
+    try:
+        with evaluating(encoder), torch.enable_grad():
+            first, second = encoder.tokens(one), encoder.tokens(other).detach()
+            found = torch.autograd.grad(first.sum(), parameters, allow_unused=True)
+    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{type(encoder.module).__name__} cannot encode a text: {reason}") from error
+    for parameter, gradient in zip(parameters, found, strict=True):
+        parameter.requires_grad_(gradient is not None)
+    return first.shape[2], torch.allclose(first[:, 0].detach(), second[:, 0], rtol=1e-5, atol=1e-6)
+
+
+def _there(view: Tensor) -> Tensor:
+    """Which words of (N, T) are there; of a row of nothing all, as no row may be empty."""
+    there = view >= 0
+    return there | ~there.any(dim=1, keepdim=True)
+
+
+def _id(given: Any) -> int:
+    return given if isinstance(given, int) else 0
+
+
+def _json(path: Path, otherwise: Any) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else otherwise
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON ({error}): fetch or save it anew.") from error

@@ -96,7 +96,7 @@ def finetune(
             f"all {len(labels)} training labels are {int(known[0])}: at least 2 classes are needed to tell apart."
         )
     rows = _draw(labels, shots, seed)
-    chosen: Samples = replace(train.subset(rows), labels=labels[rows].numpy())  # type: ignore[type-var]
+    chosen = train.subset(rows).labelled(labels[rows].numpy())
     if how.batch > len(chosen):
         raise InputError(
             f"batch = {how.batch}: expected 1 to {len(chosen)}, as many labels as there are to learn from; choose a "

@@ -23,7 +23,7 @@ class SBERT(Method):
         encoder: (N, ...) -> (N, D), with `dim` = D.
         objective: "classification", softmax(W (u, v, |u - v|)), or "regression", the squared error of the cosine of u
             and v; classification.
-        classes: How many classes there are; 3 (section 3.1, of SNLI and MultiNLI). Ignored for regression.
+        classes: How many classes there are; 0, in a run, is as many as the data has. Ignored for regression.
         largest: The score of two that are alike, where 0 is that of two that are not; 5 (section 4.2, of STS). Scores
             are divided by it. Ignored for classification.
     """
@@ -33,17 +33,18 @@ class SBERT(Method):
 
     def __init__(
         self, encoder: nn.Module, *, objective: Literal["classification", "regression"] = "classification",
-        classes: int = 3, largest: float = 5.0,
+        classes: int = 0, largest: float = 5.0,
     ) -> None:  # fmt: skip
         super().__init__()
         if objective not in ("classification", "regression"):
             raise InputError(f"objective is {objective!r}: expected classification or regression.")
-        if classes < 2 or not largest > 0:
+        learns = objective == "classification"
+        if (learns and classes < 2) or not largest > 0:
             raise InputError(
-                f"{classes} classes, and {largest} for the largest score: expected 2 or more, and above 0."
+                f"{classes} classes, and {largest} for the largest score: expected 2 or more, and above 0; for scores in "
+                f"place of classes, set --objective regression."
             )
         self.encoder, self.classes, self.largest = encoder, classes, largest
-        learns = objective == "classification"
         self.W = nn.Linear(3 * dim_of(encoder), classes, bias=False) if learns else None
 
     def encode(self, batch: Batch) -> tuple[Tensor, ...]:

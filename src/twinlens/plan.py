@@ -1,0 +1,147 @@
+"""Before the first step: the run that arguments name, and the samples and views that it works on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from twinlens import build, discover, distributed, random
+from twinlens.batch import Maker, Samples
+from twinlens.data.load import Data, Source, modality, pictures, tokenizer_of
+from twinlens.data.load import load as load_data
+from twinlens.data.tokenizer import Tokenizer
+from twinlens.encoders import hub
+from twinlens.encoders.contract import CausalEncoder, TokenEncoder
+from twinlens.errors import InputError
+from twinlens.run import Run, load
+from twinlens.train import Training
+from twinlens.watch import BANK
+
+HELD = 1000  # samples held out for watching
+_HOLD_OUT = 2**32 - 1  # an epoch that no run reaches: its permutation chooses the held-out samples
+
+
+def plan(
+    data: Data, method: str, *, encoder: str | nn.Module | None, recipe: Run | None = None, **settings: Any
+) -> Run:  # fmt: skip
+    """The run that these arguments name, before any data is read; InputError for unknown names."""
+    run = replace(recipe or Run(""), data=_called(data), method=method)
+    kind = modality(data)
+    run = replace(run, modality=kind, architecture=run.architecture if run.modality == kind else "")
+    own = {field.name for field in fields(Training)}
+    known = {name: value for name, value in settings.items() if name in own}
+    rest = {name: value for name, value in settings.items() if name not in own}
+    if isinstance(encoder, str) and (Path(encoder) / "run.json").is_file():
+        run, encoder = _further(run, load(encoder))
+    run = replace(run, training=replace(run.training, **known), settings={**run.settings, **rest})
+    if isinstance(encoder, nn.Module):
+        return replace(run, architecture=f"module:{type(encoder).__qualname__}", module=encoder)
+    asked = discover.encoder_kind(discover.method(method))
+    usual = build.default(kind, tokens=asked in (TokenEncoder, CausalEncoder))
+    run = replace(run, architecture=encoder or run.architecture or usual)
+    if asked is CausalEncoder and "causal" in build.encoder_settings(run.architecture, kind):
+        run = replace(run, settings={"causal": True, **run.settings})
+    run.sections()
+    return run
+
+
+def _further(run: Run, other: Run) -> tuple[Run, str]:
+    """`run` with what decides the encoder of another one, whose weights it starts from, and that encoder's name."""
+    settings = dict(other.sections()["encoder"])
+    if other.tokenizer is not None:
+        settings["tokens"] = str(other.folder / "tokenizer.json")
+    if "image" in other.modality:
+        settings["size"] = other.size
+    return replace(run, settings={**run.settings, **settings}, start=str(other.folder)), other.architecture
+
+
+def _called(data: Data) -> str:
+    return str(data) if isinstance(data, str | Path | Source) else getattr(data, "name", "array")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a run works on: the samples it learns from, those held out, those searched for neighbours, and its views.
+
+    `run` is the run with what the data decided: its modality and the size of its views.
+    """
+
+    run: Run
+    learn: Samples
+    held: Samples
+    bank: Samples
+    maker: Maker
+    facts: Mapping[str, Any]
+    tokenizer: Tokenizer | None = None
+
+
+def prepare(run: Run, data: Data, labels: NDArray[np.integer[Any]] | None = None) -> Setup:
+    """Reads the data, chooses the view size and sets samples aside for watching; InputError where that cannot be."""
+    samples = load_data(_source(run, data), size=run.settings.get("size"), tokenizer=_tokenizer(run)).train
+    if labels is not None:
+        samples = samples.with_labels(labels)
+    learns = discover.method(run.method).views.labels
+    if learns and samples.labels is None:
+        raise InputError(
+            f"{run.method} learns from labels, and {samples.name} has none: give a folder with a subfolder for each "
+            f"class, an .npz with labels, a table with a column label or score, or labels= in Python."
+        )
+    run = replace(run, modality=samples.modality, settings={**_sizes(samples), **run.settings})
+    if run.sections()["method"].get("classes") == 0:
+        run = replace(run, settings={**run.settings, "classes": len(samples.classes)})
+    count = len(samples)
+    order = random.permutation(count, run.training.seed, _HOLD_OUT)
+    held = min(HELD, count // 10)
+    learn = order[held:].sort().values
+    _check_batch(run.training, len(learn))
+    facts = {
+        "given": run.data, "name": samples.name, "modality": samples.modality, "fingerprint": samples.fingerprint,
+        "samples": len(learn), "held_out": held, "sizes": dict(samples.sizes), "notes": list(samples.notes),
+    }  # fmt: skip
+    if learns and samples.labels is not None:
+        facts["labels"] = blake2b(samples.labels.tobytes(), digest_size=16).hexdigest()
+    tokenizer = tokenizer_of(samples)
+    if tokenizer is not None:
+        facts["tokenizer"] = tokenizer.fingerprint
+    bank = learn[random.permutation(len(learn), run.training.seed, _HOLD_OUT)[:BANK]]
+    learning, watched, searched = (samples.subset(part) for part in (learn, order[:held], bank))
+    return Setup(run, learning, watched, searched, run.maker(), facts, tokenizer)
+
+
+def _source(run: Run, data: Data) -> Data:
+    """Data with the columns and the tokenizer that the run's settings name."""
+    if not isinstance(data, str | Path):
+        return data
+    return Source(path=str(data), **run.sections()["reading"])
+
+
+def _tokenizer(run: Run) -> Tokenizer | None:
+    """That of an encoder which comes with one."""
+    if "text" not in run.modality or run.module is not None:
+        return None
+    name = run.architecture.split("+")[build.kinds(run.modality).index("text")]
+    return Tokenizer.load(hub.folder_of(name.partition("/")[2])) if "/" in name else None
+
+
+def _sizes(samples: Samples) -> dict[str, int]:
+    """How large views are where that is not set: pictures as they are, at most 64 pixels or 224 on a GPU."""
+    shown = pictures(samples)
+    return {} if shown is None else {"size": min(shown.shape[0], 224 if distributed.device().type == "cuda" else 64)}
+
+
+def _check_batch(training: Training, count: int) -> None:
+    if training.batch > count:
+        raise InputError(
+            f"a batch of {training.batch} is larger than the {count} samples to learn from: choose --batch {count} or "
+            f"smaller."
+        )
+    parts = distributed.world() * training.micro_batches
+    if training.steps(count) < 1:
+        raise InputError(f"{training.epochs} epochs of {count} samples are less than a step: choose more --epochs.")
+    if training.batch < 2 * parts:
+        raise InputError(f"a batch of {training.batch} is too small for {parts} parts (processes times micro-batches).")
