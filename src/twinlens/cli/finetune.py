@@ -6,6 +6,7 @@ from dataclasses import fields
 
 from jsonargparse import ArgumentParser
 
+from twinlens.cli import _columns
 from twinlens.evaluate.finetune import FineTuning
 from twinlens.run import load
 
@@ -24,11 +25,12 @@ def run(arguments: list[str]) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print JSON, with every setting")
     parser.add_class_arguments(FineTuning)
+    _columns.add(parser)
     values = parser.parse_args(arguments)
     how = FineTuning(**{field.name: values[field.name] for field in fields(FineTuning)})
     print("training on labels, from the pretrained weights and from the initial ones", file=sys.stderr)
     found = load(values.run).finetune(
-        values.data, shots=values.shots, how=how, seed=values.seed, allow_leaks=values.allow_leaks
+        _columns.source(values), shots=values.shots, how=how, seed=values.seed, allow_leaks=values.allow_leaks
     )
     if values.json:
         print(json.dumps(found.as_dict(), indent=2))

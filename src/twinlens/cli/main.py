@@ -14,16 +14,19 @@ Self-supervised representation learning: unlabelled data into an encoder, and ho
 
   twinlens pretrain DATA [--method simclr] [--epochs N] [--out RUN] [--resume]
   twinlens evaluate RUN LABELLED_DATA     kNN, linear and few-label probes, with baselines beside them
+  twinlens evaluate RUN PAIRS             how well texts and texts, or pictures and captions, find each other
   twinlens finetune RUN LABELLED_DATA     trained on labels, from the pretrained and from the initial weights
   twinlens dense RUN LABELLED_DATA        segmentation and detection by light heads, on scenes of the data's pictures
   twinlens generate RUN [--data DATA]     samples that a method draws, as a picture, and how far they are from real ones
   twinlens audit RUN DATA GROUPS          accuracy by group, the worst one, and whether the group can be read
   twinlens compare METHOD... DATA         several methods at equal compute, ranked with labels and without
   twinlens embed RUN DATA --out FILE      embeddings of every sample, as Parquet
+  twinlens search RUN DATA [QUERY ...]    what of the data lies nearest to a text or to a picture
+  twinlens mine RUN PAIRS --out FILE      pairs of texts with hard negatives, to train on again
   twinlens list                           methods, encoders, datasets and recipes
   twinlens show NAME                      a method or an encoder: its source, its settings and where they come from
 
-DATA is a folder of pictures, an .npy or .npz file, or a known name (twinlens list).
+DATA is a folder of pictures or texts, a file of them (.npz, .txt, .jsonl, .csv, ...), or a known name (twinlens list).
 twinlens VERB --help explains the verb; twinlens pretrain --method NAME --help the settings of a method.
 """
 

@@ -8,6 +8,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from twinlens import build, discover, distributed, recipes
+from twinlens.cli import _columns
 from twinlens.data import known
 from twinlens.data.load import Source
 from twinlens.encoders.towers import Towers
@@ -17,10 +18,6 @@ from twinlens.plan import plan
 from twinlens.run import Run
 from twinlens.train import Training
 
-DATA = (
-    "a folder of pictures, of pictures with captions or of texts; an .npy, .npz, .txt, .jsonl, .csv, .tsv or .parquet "
-    "file; shards (.tar); or a known name"
-)
 OWN = ("data", "method", "encoder", "recipe", "out", "resume", "devices", "size", "save_every")
 
 
@@ -41,7 +38,7 @@ def parser(arguments: list[str]) -> ArgumentParser:
     method = discover.method(run.method)
 
     made = ArgumentParser(prog="twinlens pretrain", description="Pretrain an encoder on unlabelled data.")
-    made.add_argument("data", help=DATA)
+    made.add_argument("data", help=_columns.DATA)
     made.add_argument(
         "--method", default="simclr", help=f"one of {', '.join(discover.methods())}, or what a recipe calls its run"
     )

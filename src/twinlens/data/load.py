@@ -152,7 +152,7 @@ def _captioned(path: Path) -> bool:
 
 
 def matching(split: Split, sizes: Mapping[str, int]) -> Split:
-    """The same samples with as many channels as an encoder was built for."""
+    """The same samples with as many channels as an encoder was built for; InputError for what it cannot see at all."""
     parts = [part and _matching(part, sizes) for part in (split.train, split.test)]
     assert parts[0] is not None
     return replace(split, train=parts[0], test=parts[1])
@@ -161,9 +161,13 @@ def matching(split: Split, sizes: Mapping[str, int]) -> Split:
 def _matching(samples: Samples, sizes: Mapping[str, int]) -> Samples:
     if isinstance(samples, Pairs):
         return replace(samples, parts=tuple(_matching(part, sizes) for part in samples.parts))
-    if isinstance(samples, Pictures) and "channels" in sizes:
-        return samples.with_channels(sizes["channels"])
-    return samples
+    if strange := samples.sizes.keys() - sizes.keys():
+        seen = "texts" if "vocabulary" in sizes else "pictures"
+        raise InputError(
+            f"{samples.name} holds {'texts' if 'vocabulary' in strange else 'pictures'}, and this run's encoder has "
+            f"learnt from {seen} alone: give {seen}, or choose another run."
+        )
+    return samples.with_channels(sizes["channels"]) if isinstance(samples, Pictures) else samples
 
 
 def pictures(samples: Samples) -> Pictures | None:

@@ -17,7 +17,7 @@ class Evaluation:
     """What came out: `results` in the protocol's order, each with its baselines, over the test part of `data`.
 
     `protocol` says how they were measured: which measures, how many labels, how the data was split, what was chosen on
-    what.
+    what; as "part", over what of the data, where that is not the test part.
     """
 
     data: str
@@ -46,7 +46,8 @@ class Evaluation:
     def table(self) -> Table:
         """One row for each result: this encoder and its baselines, in percent with 95 % intervals."""
         names = list(dict.fromkeys(name for result in self.results for name in result.baselines))
-        table = Table(title=f"on the test part of {self.data}, %, and 95 % intervals", title_justify="left")
+        part = self.protocol.get("part", "the test part")
+        table = Table(title=f"on {part} of {self.data}, %, and 95 % intervals", title_justify="left")
         for column in ("", "this encoder", *names):
             table.add_column(column.replace(" ", "\n"), justify="left" if not column else "right")
         for result in self.results:

@@ -87,7 +87,7 @@ class Look:
         if not z.isfinite().all():
             return {"finite": 0.0}
         apart = {"alignment": alignment(z[:, 0], z[:, 1])}
-        if views[0].shape == views[1].shape and (views[0] == views[1]).all():
+        if torch.equal(views[0], views[1]):
             return apart  # views that are all the same tell nothing of what tells samples from views
         found, most = lidar(z), max(min(len(z) - 1, z.shape[2]), 1)
         return apart | {"lidar": found, "lidar_share": found / most}
