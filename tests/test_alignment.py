@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pairs import captioned, image_text_run, rows, text_run, write
 
 import twinlens as tl
-from pairs import captioned, image_text_run, rows, text_run, write
 from twinlens import alignment
 from twinlens.alignment import align, alike, evaluate
 from twinlens.data.load import Source
