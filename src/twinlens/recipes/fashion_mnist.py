@@ -163,7 +163,7 @@ def ijepa() -> Run:
 
 def cpc() -> Run:
     """The patches below, told from others; from four places of sixteen, as that leaves time for more epochs."""
-    return _over_tokens("cpc", {"steps": 2, "places": 4, "hidden": 128, "dim": 64}, epochs=10)
+    return _over_tokens("cpc", {"steps": 2, "places": 4, "hidden": 128, "dim": 64}, epochs=8)
 
 
 def neighbours() -> Run:
@@ -178,7 +178,7 @@ def autoencoder() -> Run:
 
 def denoising() -> Run:
     """From a spoilt picture, through an autoencoder's narrow code: without, the embedding hardly learns."""
-    return _run("denoising", {**DRAWN, "dim": 30}, epochs=8, decay=0.0)
+    return _run("denoising", {**DRAWN, "dim": 30}, decay=0.0)
 
 
 def inpainting() -> Run:
