@@ -140,7 +140,7 @@ def simmim() -> Run:
 def mlm() -> Run:
     """Half of the patches, masked, replaced or left, each pixel predicted by its level.
 
-    The head is that of `simmim`, guessed from there; so is that of `data2vec`.
+    The head and the number of epochs are guessed from `simmim`; with this recipe no run has been judged yet.
     """
     return _over_tokens("mlm", {**HEADED, "masked": 0.5}, epochs=10)
 
@@ -152,7 +152,7 @@ def gpt() -> Run:
 
 def data2vec() -> Run:
     """What a slow copy makes of hidden patches."""
-    return _over_tokens("data2vec", {**HEADED, "momentum": (0.99, 0.999)}, epochs=8)
+    return _over_tokens("data2vec", {"momentum": (0.99, 0.999), "masked": 0.4})
 
 
 def ijepa() -> Run:
