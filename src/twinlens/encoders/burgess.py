@@ -25,7 +25,7 @@ class Burgess(nn.Module):
             nn.Flatten(), nn.Linear(width * side**2, dim), nn.ReLU(), nn.Linear(dim, dim), nn.ReLU()
         )
         for layer in self.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
+            if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")  # He et al. 2015, section 2.2
                 nn.init.zeros_(layer.bias)
         self.dim, self.shape = dim, (channels, size, size)
