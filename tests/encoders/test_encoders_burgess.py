@@ -14,7 +14,7 @@ def test_convolutions_halve_until_about_four_positions_are_left(size, side, laye
 
 def test_it_equals_its_definition():
     torch.manual_seed(0)
-    encoder, view = burgess(3, 16, width=4, dim=8).double(), torch.rand(2, 3, 16, 16, dtype=torch.float64)
+    encoder, view = burgess(3, 16, width=4, connected=8).double(), torch.rand(2, 3, 16, 16, dtype=torch.float64)
     x = view
     for layer in encoder.convolutions[::2]:
         x = F.conv2d(x, layer.weight, layer.bias, stride=2, padding=1).clamp(min=0)
