@@ -198,12 +198,12 @@ def test_the_sheet_shows_small_views_as_large_as_the_others() -> None:
 
 
 def test_a_run_counts_the_views_that_are_shown(tmp_path: Path) -> None:
-    given = {"epochs": 0.5, "batch": 64, "hidden": 16, "width": 8, "task": "jigsaw"}
+    given = {"epochs": 0.5, "batch": 64, "hidden": 16, "width": 8, "task": "relative_position"}
     run = tl.pretrain("digits", "pretext", out=tmp_path / "run", **given)
     rows = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
-    assert rows[-1]["views"] == rows[-1]["step"] * 64 * 9 and 0 <= rows[-1]["right"] <= 1
+    assert rows[-1]["views"] == rows[-1]["step"] * 64 * 2 and 0 <= rows[-1]["right"] <= 1
     facts = json.loads((run.folder / "run.json").read_text())
-    assert facts["method"] == {"name": "pretext", "task": "jigsaw", "hidden": 16, "uniform": 0.5}
+    assert facts["method"] == {"name": "pretext", "task": "relative_position", "hidden": 16, "uniform": 0.5}
     with np.load(run.folder / "report.npz") as kept:
         assert kept["views"].shape[1] == 10 and "shown" not in kept
     others = {"batch": 64, "hidden": 16, "width": 8, "task": "temporal_order"}
