@@ -205,7 +205,7 @@ def test_a_run_counts_the_views_that_are_shown(tmp_path: Path) -> None:
     facts = json.loads((run.folder / "run.json").read_text())
     assert facts["method"] == {"name": "pretext", "task": "relative_position", "hidden": 16, "uniform": 0.5}
     with np.load(run.folder / "report.npz") as kept:
-        assert kept["views"].shape[1] == 10 and "shown" not in kept
+        assert kept["views"].shape[1] == 3 and "shown" not in kept
     others = {"batch": 64, "hidden": 16, "width": 8, "task": "temporal_order"}
     (candidate,) = candidates(Request(("pretext",), settings=others), "digits", "digits")
     assert candidate.views == 3
