@@ -27,8 +27,8 @@ from twinlens.latent import disentanglement
 from twinlens.run import load
 
 CLAIM = (
-    "codes of a beta-VAE stand for single factors more than an autoencoder's and principal components do: MIG and DCI "
-    "disentanglement above both, intervals apart"
+    "dimensions of a beta-VAE's code stand for single factors more than an autoencoder's and principal components do: "
+    "MIG above both, DCI's disentanglement above the autoencoder's alone, intervals apart"
 )
 DIM, SEEDS = 10, 3
 ORDERED = (2, 4, 5)  # size, x, y are amounts
