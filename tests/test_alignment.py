@@ -146,3 +146,13 @@ def test_what_cannot_be_judged_is_said(folder: Path, texts: tl.Run, pictures: tl
         align(seen, str(folder / "p.jsonl"))
     with pytest.raises(InputError, match="digits holds pictures without a second part"):
         align(pictures, "digits")
+
+
+def test_captions_are_passed_over_by_an_encoder_of_pictures(folder: Path, pictures: tl.Run) -> None:
+    photos = str(folder / "photos")
+    plain = np.stack([np.full((16, 16, 3), i, np.uint8) for i in range(16)])
+    seen = tl.pretrain(plain, out=folder / "plain", epochs=1, batch=8, hidden=8, dim=8, width=8)
+    split = seen.read(photos)
+    assert split.train.modality == "image" and split.train.classes == ("blue", "green", "red")
+    assert seen.embed(photos).shape == (36, 128) and len(split.train.labels) == 36
+    assert seen.evaluate(photos, protocol="neighbours").results[0].name == "knn"

@@ -152,7 +152,10 @@ def _captioned(path: Path) -> bool:
 
 
 def matching(split: Split, sizes: Mapping[str, int]) -> Split:
-    """The same samples with as many channels as an encoder was built for; InputError for what it cannot see at all."""
+    """The same samples with as many channels as an encoder was built for, and without captions that it cannot read.
+
+    InputError for samples that it cannot see at all.
+    """
     parts = [part and _matching(part, sizes) for part in (split.train, split.test)]
     assert parts[0] is not None
     return replace(split, train=parts[0], test=parts[1])
@@ -160,14 +163,23 @@ def matching(split: Split, sizes: Mapping[str, int]) -> Split:
 
 def _matching(samples: Samples, sizes: Mapping[str, int]) -> Samples:
     if isinstance(samples, Pairs):
-        return replace(samples, parts=tuple(_matching(part, sizes) for part in samples.parts))
-    if strange := samples.sizes.keys() - sizes.keys():
-        seen = "texts" if "vocabulary" in sizes else "pictures"
+        first, *others = samples.parts
+        parts = [_matching(first, sizes), *(_matching(part, sizes) for part in others if _seen(part, sizes))]
+        if len(parts) > 1:
+            return replace(samples, parts=tuple(parts))
+        return parts[0] if samples.labels is None else parts[0].labelled(samples.labels, samples.classes)
+    if not _seen(samples, sizes):
+        seen, given = ("texts", "pictures") if "vocabulary" in sizes else ("pictures", "texts")
         raise InputError(
-            f"{samples.name} holds {'texts' if 'vocabulary' in strange else 'pictures'}, and this run's encoder has "
+            f"{samples.name} holds {given}, and this run's encoder has "
             f"learnt from {seen} alone: give {seen}, or choose another run."
         )
     return samples.with_channels(sizes["channels"]) if isinstance(samples, Pictures) else samples
+
+
+def _seen(samples: Samples, sizes: Mapping[str, int]) -> bool:
+    """Whether an encoder was built for samples of that modality."""
+    return samples.sizes.keys() <= sizes.keys()
 
 
 def pictures(samples: Samples) -> Pictures | None:

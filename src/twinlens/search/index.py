@@ -166,11 +166,14 @@ def _built(run: Run, every: list[Samples], facts: _Facts) -> Index:
         start += len(samples)
         if chosen:
             vectors.append(_embedded(run, samples, torch.tensor(chosen)))
+    z = torch.cat(vectors)
+    if bad := int((~z.isfinite()).any(1).sum()):
+        raise InputError(f"{bad} of {len(z)} embeddings are not finite: the encoder has diverged, train it anew.")
     device, first = distributed.device(), every[0]
     side = first.shape[0] if isinstance(first, Pictures) else 0
     made = _Facts(**{**asdict(facts), "data": _content(every), "side": side})
     rows, said_ = torch.tensor(list(what.values())), pa.array(what, pa.large_string())
-    return Index(run, normalize(torch.cat(vectors)).to(device), said_, rows, made)
+    return Index(run, normalize(z).to(device), said_, rows, made)
 
 
 def _said(part: str, samples: Samples) -> list[str]:
