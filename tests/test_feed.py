@@ -1,9 +1,12 @@
 """What a step sees depends on (seed, step) alone."""
 
+import pytest
 import torch
 from support import Noise, Shaken, build, feed
 
+from twinlens.batch import Views
 from twinlens.embed import embed, to_parquet
+from twinlens.feed import Chunk, Feed
 from twinlens.methods.simclr import SimCLR
 from twinlens.methods.supcon import SupCon
 
@@ -86,3 +89,53 @@ def test_parquet_holds_the_embeddings_in_row_groups(tmp_path) -> None:  # type: 
     torch.testing.assert_close(torch.tensor(table["embedding"].to_pylist()), expected)
     assert [file.name for file in path.parent.iterdir()] == ["e.parquet"]
     assert to_parquet(path, encoder, {"test": test}, Shaken(), device=device)[0] == 3
+
+
+class Sentences(Noise):
+    """Samples of different lengths, some of which are the same."""
+
+    def __init__(self, count: int, kinds: int) -> None:
+        super().__init__(count)
+        self.lengths = torch.arange(count) * 7 % 11 + 1
+        self.kinds = torch.arange(count) % kinds
+
+    @property
+    def identity(self) -> torch.Tensor:
+        return self.kinds
+
+
+def parted(tokens: int, *, kinds: int = 40, batch: int = 20, strength: str = "strong") -> list[list[Chunk]]:
+    views = Views(large=2, strength=strength)  # type: ignore[arg-type]
+    data = Feed(
+        Sentences(40, kinds), Shaken(), views, batch=batch, micro_batches=1, seed=0, device=torch.device("cpu"),
+        tokens=tokens,
+    )  # fmt: skip
+    return list(data.run(0, 4))
+
+
+def test_parts_hold_no_more_words_than_asked_and_every_sample_once() -> None:
+    whole = parted(0)
+    for one, parts in zip(whole, parted(50)):
+        assert len(parts) > 1 and all(part.split for part in parts) and not one[0].split
+        rows = torch.cat([part.rows for part in parts])
+        assert rows.sort().values.tolist() == list(range(20))
+        index = torch.cat([part().index for part in parts])
+        assert torch.equal(index[rows.argsort()], one[0]().index)
+        for part in parts:
+            length = part().index * 7 % 11 + 1
+            assert len(length) == 1 or int(length.max()) * len(length) <= 50
+        views = torch.cat([part().views[0] for part in parts])[rows.argsort()]
+        assert torch.equal(views, one[0]().views[0])  # whatever part it is in
+
+
+def test_views_that_are_filled_up_to_one_length_are_parted_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Shaken, "sizes", {"length": 10})
+    assert [len(part.rows) for part in parted(50, strength="weak")[0]] == [5, 5, 5, 5]
+
+
+def test_the_same_sample_is_not_twice_in_a_batch_and_none_is_lost() -> None:
+    batches = [parts[0]().index for parts in parted(0, kinds=25)]
+    assert len((batches[0] % 25).unique()) == 20
+    assert len(torch.cat(batches[:2]).unique()) == 40
+    assert any(len((parts[0]().index % 25).unique()) < 20 for parts in parted(0, kinds=10**9))  # by chance they are
+    assert len(parted(0, kinds=3)[0][0]().index) == 20  # fewer kinds than a batch has samples: as they come

@@ -101,6 +101,11 @@ class Samples(ABC):
         """The samples at `index` (n,) int64, in that order, over the same storage."""
 
     @property
+    def identity(self) -> Tensor | None:
+        """(N,) int64, equal where samples are the same, such as a text that occurs twice; None where none are."""
+        return None
+
+    @property
     @abstractmethod
     def sizes(self) -> Mapping[str, int]: ...
 

@@ -80,7 +80,7 @@ def _made(
     if factory is foreign.named:
         return foreign.named(name, sizes["channels"], sizes["size"], **settings)
     if factory is hub.text_encoder:
-        return hub.text_encoder(name.partition("/")[2], **settings)
+        return hub.text_encoder(name.partition("/")[2], sizes["length"], **settings)
     return factory(*(sizes[size] for size in discover.sizes(factory)), **settings)
 
 
@@ -117,5 +117,7 @@ def method(
         raise InputError(f"{name} needs an encoder that gives tokens: vit or words instead of {architecture!r}.")
     if kind is CausalEncoder and not encoder.causal:
         raise InputError(f"{name} predicts what its encoder has not seen yet: set --causal true.")
+    if kind is TokenEncoder and encoder.vocabulary and cls.views.strength != "weak":
+        raise InputError(f"{name} compares the tokens of its views, which are words, and texts differ in how many.")
     torch.manual_seed(seed)
     return cls(encoder, **settings, **({"samples": samples} if discover.counts_samples(cls) else {}))

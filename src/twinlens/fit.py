@@ -115,6 +115,7 @@ def _loop(
         views,
         batch=training.batch,
         micro_batches=training.micro_batches,
+        tokens=training.micro_tokens,
         seed=training.seed,
         device=device,
     )

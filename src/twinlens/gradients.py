@@ -22,7 +22,7 @@ def gradients(fabric: Fabric, model: Any, chunks: Sequence[Chunk], batch: int) -
     method: Method = getattr(model, "module", model)
     if not method.coupled:
         return _separately(fabric, model, method, chunks, batch), ()
-    if len(chunks) == 1:
+    if not chunks[0].split:
         whole = tuple(distributed.gather(part) for part in model(chunks[0]()))
         loss = method.compare(*whole)
         fabric.backward(loss)
@@ -50,28 +50,26 @@ def _cached(fabric: Fabric, model: Any, method: Method, chunks: Sequence[Chunk])
     """
     with torch.no_grad(), _frozen_statistics(method):
         states, first = zip(*((_generators(fabric.device), model(chunk())) for chunk in chunks), strict=True)
-    own = [torch.cat(part) for part in zip(*first, strict=True)]
+    back = torch.cat([chunk.rows for chunk in chunks]).argsort()  # from the order of chunks to that of the batch
+    own = [torch.cat(part)[back.to(part[0].device)] for part in zip(*first, strict=True)]
     own = [part.requires_grad_() if part.is_floating_point() else part for part in own]
     whole = [distributed.gather(part) for part in own]
     loss = method.compare(*whole)
     used = [parameter for parameter in method.parameters() if parameter.requires_grad]
     inputs = [part for part in own if part.requires_grad] + used
     grads = dict(zip(inputs, torch.autograd.grad(loss, inputs, allow_unused=True), strict=True))
-    start = 0
     for number, chunk in enumerate(chunks, 1):
         last = number == len(chunks)
         with fabric.no_backward_sync(model, enabled=not last):
             _replay(states[number - 1], fabric.device)
             parts = model(chunk())
-            stop = start + len(parts[0])
             pairs = [
-                (part, cached[start:stop])
+                (part, cached[chunk.rows.to(cached.device)])
                 for part, all_ in zip(parts, own, strict=True)
                 if (cached := grads.get(all_)) is not None
             ]
             pairs += [(parameter, grad) for parameter in used if last and (grad := grads[parameter]) is not None]
             fabric.backward(sum((part * grad).sum() for part, grad in pairs if part.requires_grad))
-            start = stop
     return loss.detach(), tuple(part.detach() for part in whole)
 
 

@@ -36,9 +36,9 @@ def plan(
     own = {field.name for field in fields(Training)}
     known = {name: value for name, value in settings.items() if name in own}
     rest = {name: value for name, value in settings.items() if name not in own}
+    run = replace(run, training=replace(run.training, **known), settings={**run.settings, **rest})
     if isinstance(encoder, str) and (Path(encoder) / "run.json").is_file():
         run, encoder = _further(run, load(encoder))
-    run = replace(run, training=replace(run.training, **known), settings={**run.settings, **rest})
     if isinstance(encoder, nn.Module):
         return replace(run, architecture=f"module:{type(encoder).__qualname__}", module=encoder)
     asked = discover.encoder_kind(discover.method(method))
@@ -53,6 +53,11 @@ def plan(
 def _further(run: Run, other: Run) -> tuple[Run, str]:
     """`run` with what decides the encoder of another one, whose weights it starts from, and that encoder's name."""
     settings = dict(other.sections()["encoder"])
+    for name in settings.keys() & run.settings.keys():
+        if run.settings[name] != settings[name]:
+            raise InputError(
+                f"{name} is {run.settings[name]}: the encoder of {other.folder} has {settings[name]}, and keeps it."
+            )
     if other.tokenizer is not None:
         settings["tokens"] = str(other.folder / "tokenizer.json")
     if "image" in other.modality:

@@ -28,6 +28,8 @@ class Training:
         batch: Samples in a step, over all processes and micro-batches together; 256, the smallest of SimCLR's figure 9.
         micro_batches: Parts in which a process encodes its share of the batch; the gradient stays that of the whole
             batch, memory falls, time grows by a forward (Gao et al. 2021, arXiv 2101.06983).
+        micro_tokens: Most words of a part, what fills rows up included: texts are then parted by length, into as many
+            parts as that takes, in place of `micro_batches`; the gradient stays that of the whole batch. 0 does not.
         optimizer: adamw, lars or sgd.
         rate: Peak learning rate, as it is: nothing scales it by the batch; 1e-3, Adam's own (Kingma & Ba 2015).
         decay: Weight decay of matrices; biases and norms are not decayed; 0.05 (MAE, appendix A.1, with AdamW).
@@ -42,6 +44,7 @@ class Training:
     epochs: float = 100
     batch: int = 256
     micro_batches: int = 1
+    micro_tokens: int = 0
     optimizer: Name = "adamw"
     rate: float = 1e-3
     decay: float = 0.05

@@ -38,9 +38,9 @@ def dense(run: Run, data: Data, *, train: int = 1000, test: int = 300, seed: int
             f"test, or an .npz with x_test and y_test."
         )
     side = 2 * run.size // PATCH * PATCH
-    learn, judge = pictures(split.train), pictures(split.test)
-    assert learn is not None and judge is not None, "run.size is of pictures"
-    parts = compose(learn, train, side=side, seed=seed), compose(judge, test, side=side, seed=seed)
+    learn, held = pictures(split.train), pictures(split.test)
+    assert learn is not None and held is not None, "run.size is of pictures"
+    parts = compose(learn, train, side=side, seed=seed), compose(held, test, side=side, seed=seed)
     encoders: dict[str, nn.Module] = {"": run.encoder, UNTRAINED: run.untrained, RAW: RawPatches(PATCH)}
     found = []
     for judge in (segmentation, detection):

@@ -73,3 +73,16 @@ def test_words_cannot_be_drawn() -> None:
     assert measured(encoder) is encoder and measured(nn.Linear(1, 1)) is not None
     with pytest.raises(InputError, match="views are ids of 9 words: expected numbers, such as pixels; take a method"):
         measured(words(9, 4, width=16, depth=1, heads=2))
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (2, 64)], ids=str)
+def test_hidden_layers_come_before_the_first_map(shape: tuple[int, ...]) -> None:
+    network, plain = decoder(3, shape, width=8, hidden=12), decoder(12, shape, width=8)
+    first, second = network[0], network[2]
+    assert isinstance(first, nn.Linear) and isinstance(second, nn.Linear)
+    plain.load_state_dict({f"{int(n.split('.', 1)[0]) - 4}.{n.split('.', 1)[1]}": p for n, p in
+                           network.state_dict().items() if int(n.split(".", 1)[0]) >= 4})  # fmt: skip
+    z = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    h = (z @ first.weight.T + first.bias).clamp(min=0)
+    h = (h @ second.weight.T + second.bias).clamp(min=0)
+    torch.testing.assert_close(network(z), plain(h))

@@ -63,13 +63,13 @@ def smooth(error: float, beta: float) -> float:
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-@pytest.mark.parametrize(("top", "beta"), [(1, 2.0), (2, 0.7)])
-def test_the_loss_is_the_papers_over_what_is_hidden(name: str, top: int, beta: float) -> None:
-    method = data2vec(name, top=top, beta=beta)
+@pytest.mark.parametrize(("top", "beta", "blocks"), [(1, 2.0, 0), (2, 0.7, 2)])
+def test_the_loss_is_the_papers_over_what_is_hidden(name: str, top: int, beta: float, blocks: int) -> None:
+    method = data2vec(name, top=top, beta=beta, head_depth=blocks, head_heads=2)
     given = batch(method, 3)
     losses, sizes = [], []
     for view, hidden in zip(given.views[0], masks(method, given), strict=True):
-        tokens = method.student.body(embedded(method.student, view, hidden, method.mask_token)[None])[0]
+        tokens = method.head(method.student.body(embedded(method.student, view, hidden, method.mask_token)[None]))[0]
         f = (tokens @ method.predict.weight.T + method.predict.bias).tolist()
         y = target(method, view, top)
         errors = [a - b for t in range(len(f)) if hidden[t] for a, b in zip(f[t], y[t], strict=True)]

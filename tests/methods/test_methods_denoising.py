@@ -10,9 +10,9 @@ from twinlens.errors import InputError
 from twinlens.methods.denoising import Denoising
 
 
-def build(*shape: int, noise: float = 0.0, masked: float = 0.25) -> Denoising:
+def build(*shape: int, noise: float = 0.0, masked: float = 0.25, dim: int = 0) -> Denoising:
     torch.manual_seed(0)
-    return Denoising(Flat(*shape), noise=noise, masked=masked, decoder_width=8).double()
+    return Denoising(Flat(*shape), noise=noise, masked=masked, decoder_width=8, dim=dim).double()
 
 
 def hidden_places(method: Denoising, x: Tensor, key: Tensor) -> Tensor:
@@ -98,6 +98,14 @@ def test_corruption_is_of_the_sample_alone() -> None:
     method, made = build(3, 8, 8, noise=0.2), batch(3, 8, 8)
     whole = method.corrupt(made.views[0], made.key)
     torch.testing.assert_close(whole[2:4], method.corrupt(made.views[0][2:4], made.key[2:4]))
+
+
+def test_a_narrow_code_is_linear_in_the_embedding_and_all_that_is_drawn_from() -> None:
+    method, made = build(3, 8, 8, dim=2), batch(3, 8, 8)
+    seen = method.corrupt(made.views[0], made.key)
+    code = method.encoder(seen) @ method.bottleneck.weight.T + method.bottleneck.bias
+    assert code.shape == (5, 2)
+    torch.testing.assert_close(method.show(made)["clean"], method.decoder(code))
 
 
 @pytest.mark.parametrize(

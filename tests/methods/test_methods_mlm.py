@@ -35,7 +35,7 @@ def said(method: MLM, under: Tensor, hidden: Tensor) -> list[list[float]]:
         own = encoder.embed(under[t, 0] if encoder.vocabulary else under[t])
         placed = (method.mask_token if hidden[t] else own) + encoder.positions[t]
         rows.append(placed if encoder.embed_norm is None else encoder.embed_norm(placed))
-    tokens = encoder.body(torch.stack(rows)[None])[0]
+    tokens = method.head(encoder.body(torch.stack(rows)[None]))[0]
     found: list[list[float]] = (tokens @ method.content.predict.weight.T + method.content.predict.bias).tolist()
     return found
 
@@ -45,9 +45,9 @@ def nats(scores: list[float], answer: int) -> float:
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-@pytest.mark.parametrize("masked", [0.15, 0.6])
-def test_the_loss_is_the_mean_over_all_that_is_chosen(name: str, masked: float) -> None:
-    method = mlm(name, masked=masked, replaced=(0.5, 0.3))
+@pytest.mark.parametrize(("masked", "blocks"), [(0.15, 0), (0.6, 2)])
+def test_the_loss_is_the_mean_over_all_that_is_chosen(name: str, masked: float, blocks: int) -> None:
+    method = mlm(name, masked=masked, replaced=(0.5, 0.3), head_depth=blocks, head_heads=2)
     given = batch(method)
     patches, chosen, hidden, changed = corrupted(method, given)
     losses = []

@@ -33,13 +33,14 @@ def said(method: SimMIM, view: Tensor, hidden: Tensor) -> Tensor:
         own = encoder.embed(under[t, 0] if encoder.vocabulary else under[t])
         placed = (method.mask_token if hidden[t] else own) + encoder.positions[t]
         rows.append(placed if encoder.embed_norm is None else encoder.embed_norm(placed))
-    tokens = encoder.body(torch.stack(rows)[None])[0]
+    tokens = method.head(encoder.body(torch.stack(rows)[None]))[0]
     return tokens @ method.content.predict.weight.T + method.content.predict.bias
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_the_loss_is_the_mean_over_what_is_hidden(name: str) -> None:
-    method = simmim(name)
+@pytest.mark.parametrize("blocks", [0, 2])
+def test_the_loss_is_the_mean_over_what_is_hidden(name: str, blocks: int) -> None:
+    method = simmim(name, head_depth=blocks, head_heads=2)
     given = batch(method)
     masks = hide("random", given.key, method.encoder.grid, 0.6)
     losses = []

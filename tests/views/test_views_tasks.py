@@ -114,48 +114,42 @@ def test_tiles_agree_with_a_slow_computation():
             torch.testing.assert_close(tiles[t, n].double(), expected, atol=1e-5, rtol=0)
 
 
-def squares(count, size):
-    """Pictures of x^2 and y^2: wherever a part of them lies, its curvature beside its slope tells where."""
-    at = torch.arange(size, dtype=torch.float64) + 0.5
-    x, y = at.expand(size, -1) ** 2, at[:, None].expand(-1, size) ** 2
-    return torch.stack((x, y)).expand(count, -1, -1, -1)
+def test_a_jigsaw_agrees_with_a_slow_computation():
+    from twinlens.views.tasks import _corners, _together
 
-
-def middles_of(tile, size):
-    """Where the middles (N, 2) of normalised tiles of `squares` of side s lie, in units of s."""
-    u = (np.arange(size) + 0.5) / size - 0.5
-    across, down = tile[:, 0].mean(1).numpy(), tile[:, 1].mean(2).numpy()
-    found = []
-    for line in (across, down):
-        curve, slope, _ = np.polyfit(
-            u[3:-3], line.T[3:-3], 2
-        )  # without the border; (m + s u)^2 = ... + 2 m s u + s^2 u^2
-        found.append(slope / (2 * curve))
-    return np.stack(found, 1)
+    view, side = noise(2, 2, 9), 0.2
+    corners = _corners(keys(2), side, 0.05)
+    found = _together(view, corners, side)
+    for n in range(2):
+        for cell in range(9):
+            top, left = 3 * (cell // 3), 3 * (cell % 3)
+            whole = slowly(view[n], *corners[n, cell].double().tolist(), side)  # the tile at 9 x 9, whose pixels
+            middles = whole[:, 1::3, 1::3]  # 1, 4 and 7 lie where those of the tile at 3 x 3 lie
+            torch.testing.assert_close(found[n, :, top : top + 3, left : left + 3].double(), middles, atol=1e-5, rtol=0)
 
 
 def test_tiles_of_a_jigsaw_lie_where_the_permutation_says():
-    count, size = 60, 90
-    view = squares(count, size)
-    seen, answer = find("jigsaw").ask((view,), keys(count))
-    side = 64 / 85 / 3
-    at = np.stack([middles_of(tile, size) for tile in seen], 1) * side * 3  # (N, 9, 2) in cells
+    count, size = 200, 90
+    seen = []
+    for ramp in ramps(count, size):
+        (picture,), answer = find("jigsaw").ask((ramp,), keys(count))
+        thirds = picture[:, 0].unflatten(2, (3, 30)).unflatten(1, (3, 30))  # (N, 3, 30, 3, 30)
+        seen.append(thirds.mean((2, 4)).flatten(1) * 3)  # (N, 9) in cells
+    at = torch.stack(seen, 2).numpy()
     cells = np.floor(at).astype(int)
-    order = permutations(PERMUTATIONS)[answer]
-    assert np.array_equal(cells[..., 1] * 3 + cells[..., 0], order)
+    assert np.array_equal(cells[..., 1] * 3 + cells[..., 0], permutations(PERMUTATIONS)[answer])
     reach = (1 - 64 / 85) / 2
     off = at - cells - 0.5
-    assert np.abs(off).max() < reach + 0.02
+    assert np.abs(off).max() < reach + 0.001
     assert stats.kstest(off.ravel(), "uniform", args=(-reach, 2 * reach)).pvalue > 1e-3
 
 
-def test_tiles_of_a_jigsaw_have_mean_0_and_deviation_1_and_flat_ones_are_empty():
-    view = torch.cat((noise(2, size=30), torch.ones(1, 3, 30, 30)))
-    seen, _ = find("jigsaw").ask((view * torch.tensor([1.0, 0.1, 1.5]).view(3, 1, 1),), keys(3))
-    for tile in seen:
-        assert tile.mean((2, 3)).abs().max() < 1e-5
-        torch.testing.assert_close(tile[:2].std((2, 3), correction=0), torch.ones(2, 3), atol=0.03, rtol=0)
-        assert tile[2].abs().max() < 1e-3
+def test_tiles_of_a_jigsaw_are_nearly_as_large_as_they_were():
+    (picture,), _ = find("jigsaw").ask((ramps(3, 90)[0],), keys(3))
+    steps = picture.diff(dim=3)[..., [3, 40, 70]]  # within tiles; across them edges do not meet
+    torch.testing.assert_close(steps, torch.full_like(steps, 64 / 85 / 90), atol=1e-5, rtol=0)
+    across = picture.diff(dim=3)[..., [29, 59]]
+    assert (across - 1 / 90).abs().min() > 1e-4
 
 
 def differing(a, b):

@@ -45,6 +45,11 @@ class Pairs(Samples):
         return len(self.parts[0])
 
     @property
+    def identity(self) -> Tensor | None:
+        """That of the second part: two samples with one answer, or one caption, are not to be told apart."""
+        return self.parts[1].identity
+
+    @property
     def sizes(self) -> Mapping[str, int]:
         return {name: size for part in self.parts for name, size in part.sizes.items()}
 

@@ -28,16 +28,20 @@ class Double(nn.Module):
         return F.pixel_shuffle(self.conv(x), 2)[:, :, :rows, :columns]
 
 
-def decoder(dim: int, shape: Sequence[int], *, width: int = 32) -> nn.Sequential:
+def decoder(dim: int, shape: Sequence[int], *, width: int = 32, hidden: int = 0) -> nn.Sequential:
     """A network (N, dim) -> (N, *shape): convolutions that double the side for pictures (C, H, W), else a perceptron.
 
     As the generator of DCGAN (Radford et al. 2016, arXiv 1511.06434, section 3): a linear map to a small map of
     features, then steps that double its side and halve its features, the last from `width` to the channels, and no norm
     on the pixels. Norms are group norms (Wu & He 2018, arXiv 1803.08494), which couple no samples. The pixels have no
-    bound.
+    bound. With `hidden` two fully connected layers of so many features come first, as in Burgess et al. 2018, arXiv
+    1804.03599, appendix A: a number of the code can then mean a place or an angle.
     """
     if dim < 1 or width < 8 or width % 8:
         raise InputError(f"a decoder of {dim} features and width {width}: expected 1 or more, and a multiple of 8.")
+    if hidden:
+        connected = (nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
+        return nn.Sequential(*connected, *decoder(hidden, shape, width=width))
     if len(shape) != 3:
         hidden = 8 * width
         layers: list[nn.Module] = [nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, prod(shape))]

@@ -19,16 +19,17 @@ class Autoencoder(Method):
         encoder: (N, *shape) -> (N, D), with `dim` = D and `shape`; it is trained in place.
         dim: Width of the code, which is linear in the embedding as in the paper; 30 (there, for handwritten digits).
         decoder_width: Features of the decoder's last map, a multiple of 8; 32, a guess.
+        decoder_hidden: Width of two fully connected layers before the decoder's first map; 0, none.
     """
 
     views = Views(large=1, strength="weak")
     coupled = False
 
-    def __init__(self, encoder: nn.Module, *, dim: int = 30, decoder_width: int = 32) -> None:
+    def __init__(self, encoder: nn.Module, *, dim: int = 30, decoder_width: int = 32, decoder_hidden: int = 0) -> None:
         super().__init__()
         self.encoder = measured(encoder)
         self.bottleneck = nn.Linear(dim_of(encoder), dim)
-        self.decoder = decoder(dim, shape_of(encoder), width=decoder_width)
+        self.decoder = decoder(dim, shape_of(encoder), width=decoder_width, hidden=decoder_hidden)
 
     def encode(self, batch: Batch) -> tuple[Tensor, ...]:
         x = batch.views[0]

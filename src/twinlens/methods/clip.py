@@ -65,8 +65,8 @@ class CLIP(Method):
         return self
 
     def encode(self, batch: Batch) -> tuple[Tensor, ...]:
-        a, b = map(self.encoder, batch.views)  # (N, D) each
-        texts = [view for view in batch.views if not view.is_floating_point()]
+        a, b = map(self.encoder, batch.views[:2])  # (N, D) each
+        texts = [view for view in batch.views[:2] if not view.is_floating_point()]
         return a, b, digest(texts[-1]) if texts else batch.index
 
     def compare(self, a: Tensor, b: Tensor, ids: Tensor) -> Tensor:

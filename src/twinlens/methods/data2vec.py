@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from twinlens.batch import Batch, Views
 from twinlens.encoders.contract import TokenEncoder
+from twinlens.encoders.transformer import Transformer
 from twinlens.errors import InputError
 from twinlens.heads.content import mean, there
 from twinlens.method import Method
@@ -30,6 +31,9 @@ class Data2Vec(Method):
         momentum: The slow copy's at the start and after a warm-up; 0.9998 throughout (the command; 0.999 to 0.9999 for
             sound and words: authors' code). That suits a run of 500,000 steps; short ones ask for less.
         momentum_warmup: Share of the run over which it rises along a line; 0, as it does not (the command).
+        head_depth: Transformer blocks before the regression; 0 (the paper has none). In an encoder of few blocks the
+            last one, which answers for hidden tokens alone, spoils the seen ones.
+        head_heads: Attention heads of those blocks, which are as wide as the encoder; 1.
     """
 
     views = Views(large=1, strength="weak")
@@ -38,6 +42,7 @@ class Data2Vec(Method):
     def __init__(
         self, encoder: TokenEncoder, *, masked: float = 0.6, kind: Kind = "block", top: int = 6, beta: float = 2.0,
         momentum: tuple[float, float] = (0.9998, 0.9998), momentum_warmup: float = 0.0,
+        head_depth: int = 0, head_heads: int = 1,
     ) -> None:  # fmt: skip
         super().__init__()
         if top < 1 or beta < 0:
@@ -45,13 +50,15 @@ class Data2Vec(Method):
         self.student, self.masked, self.kind = encoder, masked, kind
         self.teacher = slow_copy(encoder)  # type: ignore[type-var]
         self.mask_token = nn.Parameter(torch.randn(encoder.width) * 0.02)
+        self.head = Transformer(encoder.width, head_depth, head_heads) if head_depth else nn.Identity()
         self.predict = nn.Linear(encoder.width, encoder.width)
         self.top, self.beta, self.momentum = top, beta, (*momentum, momentum_warmup)
 
     def encode(self, batch: Batch) -> tuple[Tensor, ...]:
         view = batch.views[0]
         mask = hide(self.kind, batch.key, self.student.grid, self.masked)  # (N, T)
-        f = self.predict(self.student.tokens(view, mask=mask, mask_token=self.mask_token)[mask])  # (N * M, D)
+        tokens = self.head(self.student.tokens(view, mask=mask, mask_token=self.mask_token))  # (N, T, D)
+        f = self.predict(tokens[mask])  # (N * M, D)
         with torch.no_grad():
             y = self.targets(view)[mask]  # (N * M, D)
         loss = F.smooth_l1_loss(f, y, beta=self.beta, reduction="none").mean(1)  # (N * M,)

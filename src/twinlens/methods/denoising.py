@@ -29,13 +29,15 @@ class Denoising(Method):
         masked: Share of the pixels or moments that are hidden, the same in every sample; 0.25 (the paper chooses
             between several shares by validation; which one is a guess).
         decoder_width: Features of the decoder's last map, a multiple of 8; 32, a guess.
+        dim: Width of a code, linear in the embedding as in `autoencoder`, from which the sample is drawn; 0, a guess,
+            draws it from the embedding itself.
     """
 
     views = Views(large=1, strength="weak")
     coupled = False
 
     def __init__(
-        self, encoder: nn.Module, *, noise: float = 0.0, masked: float = 0.25, decoder_width: int = 32
+        self, encoder: nn.Module, *, noise: float = 0.0, masked: float = 0.25, decoder_width: int = 32, dim: int = 0
     ) -> None:
         super().__init__()
         shape = shape_of(measured(encoder))
@@ -48,12 +50,13 @@ class Denoising(Method):
                 f"deviation and a share that leaves some, not both 0; without noise there is the method autoencoder."
             )
         self.encoder = encoder
-        self.decoder = decoder(dim_of(encoder), shape, width=decoder_width)
+        self.bottleneck = nn.Linear(dim_of(encoder), dim) if dim else nn.Identity()
+        self.decoder = decoder(dim or dim_of(encoder), shape, width=decoder_width)
 
     def encode(self, batch: Batch) -> tuple[Tensor, ...]:
         x = batch.views[0]
         y = self.encoder(self.corrupt(x, batch.key))  # (N, D)
-        z = self.decoder(y)
+        z = self.decoder(self.bottleneck(y))
         return ((z - x).square().flatten(1).mean(1),)
 
     def compare(self, loss: Tensor) -> Tensor:
@@ -71,4 +74,4 @@ class Denoising(Method):
     def show(self, batch: Batch) -> dict[str, Tensor]:
         x = batch.views[0]
         seen = self.corrupt(x, batch.key)
-        return {"sample": x, "seen": seen, "clean": self.decoder(self.encoder(seen))}
+        return {"sample": x, "seen": seen, "clean": self.decoder(self.bottleneck(self.encoder(seen)))}

@@ -6,7 +6,6 @@ from torch import Tensor, nn
 from twinlens import random
 from twinlens.batch import Batch, Views
 from twinlens.encoders.contract import TokenEncoder
-from twinlens.errors import InputError
 from twinlens.heads.mlp import gelu_mlp
 from twinlens.losses import geometry
 from twinlens.losses.distillation import across_views, at_hidden, centred, scores
@@ -56,8 +55,6 @@ class IBOT(Method):
         temperature_warmup: float = 0.0375, momentum: float = 0.996, freeze: float = 0.00125, koleo: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__()
-        if encoder.vocabulary:
-            raise InputError("views are words, of which texts have different numbers: choose data2vec or dino instead.")
         self.student = Network(encoder, hidden, bottleneck, outputs)
         self.teacher = slow_copy(self.student)
         self.mask_token = nn.Parameter(torch.randn(encoder.width) * 0.02)

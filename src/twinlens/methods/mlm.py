@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from twinlens import random
 from twinlens.batch import Batch, Views
 from twinlens.encoders.contract import TokenEncoder
+from twinlens.encoders.transformer import Transformer
 from twinlens.errors import InputError
 from twinlens.heads.content import Content, there
 from twinlens.method import Method
@@ -26,6 +27,9 @@ class MLM(Method):
         replaced: Of those, the shares that become the mask token and a random one, the rest stays; 0.8, 0.1 (there).
         kind: Which tokens are chosen: random, block, inverse block, tube or span; random (there).
         levels: How many levels values have; 8, a guess. 0 predicts them by their squared error. Ignored for words.
+        head_depth: Transformer blocks before the linear layer; 0 (the paper has none). In an encoder of few blocks the
+            last one, which answers for chosen tokens alone, spoils the others.
+        head_heads: Attention heads of those blocks, which are as wide as the encoder; 1.
     """
 
     views = Views(large=1, strength="weak")
@@ -33,13 +37,14 @@ class MLM(Method):
 
     def __init__(
         self, encoder: TokenEncoder, *, masked: float = 0.15, replaced: tuple[float, float] = (0.8, 0.1),
-        kind: Kind = "random", levels: int = 8,
+        kind: Kind = "random", levels: int = 8, head_depth: int = 0, head_heads: int = 1,
     ) -> None:  # fmt: skip
         super().__init__()
         if min(replaced) < 0 or sum(replaced) > 1:
             raise InputError(f"replaced is {replaced}: expected two shares of the chosen tokens, 1 or less together.")
         self.encoder, self.masked, self.replaced, self.kind = encoder, masked, replaced, kind
         self.mask_token = nn.Parameter(torch.randn(encoder.width) * 0.02)
+        self.head = Transformer(encoder.width, head_depth, head_heads) if head_depth else nn.Identity()
         self.content = Content(encoder, encoder.width, levels=levels)
 
     def encode(self, batch: Batch) -> tuple[Tensor, ...]:
@@ -67,7 +72,8 @@ class MLM(Method):
 
     def predict(self, given: Tensor, hidden: Tensor, chosen: Tensor) -> Tensor:
         """What is predicted of the M chosen tokens: (N, M, ...)."""
-        tokens = self.encoder.tokens(self.encoder.unpatchify(given), mask=hidden, mask_token=self.mask_token)
+        view = self.encoder.unpatchify(given)
+        tokens = self.head(self.encoder.tokens(view, mask=hidden, mask_token=self.mask_token))  # (N, T, D)
         prediction: Tensor = self.content(tokens[chosen].unflatten(0, (len(given), -1)))
         return prediction
 

@@ -39,8 +39,8 @@ class Pretext(Method):
     ) -> None:  # fmt: skip
         super().__init__()
         self.task, self.uniform = find(task), uniform
-        if getattr(encoder, "vocabulary", None) and not self.task.views.moving:
-            raise InputError(f"{task} is a question about pictures, and views are words: choose temporal_order.")
+        if getattr(encoder, "vocabulary", None):
+            raise InputError(f"{task} is a question about pictures, and views are words: choose tsdae or mlm.")
         self.views = self.task.views
         if not 0 < uniform <= 1:
             raise InputError(f"uniform is {uniform}: expected a share above 0, up to 1.")

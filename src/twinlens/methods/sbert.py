@@ -41,8 +41,8 @@ class SBERT(Method):
         learns = objective == "classification"
         if (learns and classes < 2) or not largest > 0:
             raise InputError(
-                f"{classes} classes, and {largest} for the largest score: expected 2 or more, and above 0; for scores in "
-                f"place of classes, set --objective regression."
+                f"{classes} classes, and {largest} for the largest score: expected 2 or more, and above 0; for scores "
+                f"in place of classes, set --objective regression."
             )
         self.encoder, self.classes, self.largest = encoder, classes, largest
         self.W = nn.Linear(3 * dim_of(encoder), classes, bias=False) if learns else None

@@ -64,7 +64,7 @@ class Siamese(Method):
         self.mining, self.negatives = mining, negatives
 
     def encode(self, batch: Batch) -> tuple[Tensor, ...]:
-        z1, z2 = self.project(self.encoder(torch.cat(batch.views))).chunk(2)  # (N, dim)
+        z1, z2 = self.project(torch.cat([self.encoder(views) for views in batch.by_size()])).chunk(2)  # (N, dim)
         return z1, z2, batch.index
 
     def compare(self, z1: Tensor, z2: Tensor, index: Tensor) -> Tensor:

@@ -40,7 +40,8 @@ class SimCLR(Method):
         self.temperature, self.decoupled = temperature, decoupled
 
     def encode(self, batch: Batch) -> tuple[Tensor, ...]:
-        h = self.encoder(torch.cat(batch.views))  # (2N, D): one forward, so batch norm sees both views, as in the paper
+        # one forward, so batch norm sees both views, as in the paper; texts of a pair differ in length
+        h = torch.cat([self.encoder(views) for views in batch.by_size()])  # (2N, D)
         z1, z2 = self.project(h).chunk(2)
         return z1, z2
 

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from twinlens.batch import Batch, Views
 from twinlens.encoders.contract import TokenEncoder
+from twinlens.encoders.transformer import Transformer
 from twinlens.heads.content import Content
 from twinlens.method import Method
 from twinlens.views.masks import Kind, hide
@@ -21,15 +22,22 @@ class SimMIM(Method):
         encoder: One that gives tokens, a ViT.
         masked: Share of the tokens that is hidden; 0.6 (authors' published settings for ViT-B).
         kind: Which tokens are hidden: random, block, inverse block, tube or span; random (section 3.2).
+        head_depth: Transformer blocks before the linear layer; 0 (section 3.3, where heavier heads are tried and left).
+            In an encoder of few blocks the last one, which answers for hidden tokens alone, spoils the seen ones.
+        head_heads: Attention heads of those blocks, which are as wide as the encoder; 1.
     """
 
     views = Views(large=1, strength="weak")
     coupled = False
 
-    def __init__(self, encoder: TokenEncoder, *, masked: float = 0.6, kind: Kind = "random") -> None:
+    def __init__(
+        self, encoder: TokenEncoder, *, masked: float = 0.6, kind: Kind = "random", head_depth: int = 0,
+        head_heads: int = 1,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.encoder, self.masked, self.kind = encoder, masked, kind
         self.mask_token = nn.Parameter(torch.randn(encoder.width) * 0.02)
+        self.head = Transformer(encoder.width, head_depth, head_heads) if head_depth else nn.Identity()
         self.content = Content(encoder, encoder.width, absolute=True)  # section 3.3; section 3.4: the l1 loss
 
     def encode(self, batch: Batch) -> tuple[Tensor, ...]:
@@ -44,7 +52,7 @@ class SimMIM(Method):
         """All patches (N, T, P), what is predicted of the M hidden ones (N, M, ...), and which those are (N, T)."""
         view = batch.views[0]
         mask = hide(self.kind, batch.key, self.encoder.grid, self.masked)  # (N, T)
-        tokens = self.encoder.tokens(view, mask=mask, mask_token=self.mask_token)  # (N, T, D)
+        tokens = self.head(self.encoder.tokens(view, mask=mask, mask_token=self.mask_token))  # (N, T, D)
         return self.encoder.patchify(view), self.content(tokens[mask].unflatten(0, (len(view), -1))), mask
 
     def show(self, batch: Batch) -> dict[str, Tensor]:

@@ -38,13 +38,14 @@ class VAE(Method):
         likelihood: What is said of a view: gaussian, bernoulli (whose greys are probabilities), or logistic, in 256
             levels (there, appendix C.5: a scale for each channel).
         decoder_width: Features of the decoder's last map, a multiple of 8; 32, a guess.
+        decoder_hidden: Width of two fully connected layers before the decoder's first map; 0, none.
     """
 
     views = Views(large=1, strength="weak")
 
     def __init__(
         self, encoder: nn.Module, *, dim: int = 20, beta: float = 1.0, free_bits: float = 0.0,
-        likelihood: Likelihood = "gaussian", decoder_width: int = 32,
+        likelihood: Likelihood = "gaussian", decoder_width: int = 32, decoder_hidden: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
         if likelihood not in get_args(Likelihood):
@@ -53,7 +54,7 @@ class VAE(Method):
             raise InputError(f"beta is {beta} and free_bits {free_bits}: expected 0 or more.")
         self.encoder = measured(encoder)
         self.posterior = nn.Linear(dim_of(encoder), 2 * dim)
-        self.decoder = decoder(dim, shape_of(encoder), width=decoder_width)
+        self.decoder = decoder(dim, shape_of(encoder), width=decoder_width, hidden=decoder_hidden)
         self.dim, self.beta, self.free_bits, self.likelihood = dim, beta, free_bits, likelihood
         scales = [] if likelihood == "bernoulli" else [nn.Parameter(torch.zeros(()))]  # of its logarithm
         self.scale = with_rate(nn.ParameterList(scales), Rate(factor=10.0))

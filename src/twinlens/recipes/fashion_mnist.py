@@ -18,6 +18,7 @@ WHOLE = {"min_scale": 0.8}  # what is drawn or filled in is not to be a part of 
 DRAWN = {**WHOLE, "decoder_width": 16}
 ASYMMETRIC = {**VIEWS, "solarize": 0.0}
 SELF_DISTILLED = {**ASYMMETRIC, "min_scale": 0.5, "teacher_temperature": (0.02, 0.02)}
+HEADED = {"depth": 2, "head_depth": 1, "head_heads": 4}  # the last of three blocks, as `simmim` says
 
 
 def _run(method: str, settings: dict[str, Any], **training: Any) -> Run:
@@ -127,13 +128,21 @@ def mae() -> Run:
 
 
 def simmim() -> Run:
-    """Masked patches, whose places the encoder sees."""
-    return _over_tokens("simmim", {})
+    """Masked patches, whose places the encoder sees.
+
+    The last of three blocks is the head's: in the encoder it spoilt seen patches, for which nothing in the loss asks. A
+    probe with 100 labels a class stood at 76.8 so, at 81.3 with that block in the head, untrained at 79.6, after 6
+    and 5 epochs.
+    """
+    return _over_tokens("simmim", {**HEADED, "masked": 0.75}, epochs=10)
 
 
 def mlm() -> Run:
-    """A few patches, masked, replaced or left, each pixel predicted by its level."""
-    return _over_tokens("mlm", {"masked": 0.3})
+    """Half of the patches, masked, replaced or left, each pixel predicted by its level.
+
+    The head and the number of epochs are guessed from `simmim`; with this recipe no run has been judged yet.
+    """
+    return _over_tokens("mlm", {**HEADED, "masked": 0.5}, epochs=10)
 
 
 def gpt() -> Run:
@@ -153,8 +162,8 @@ def ijepa() -> Run:
 
 
 def cpc() -> Run:
-    """The patches below, told from others."""
-    return _over_tokens("cpc", {"steps": 2, "hidden": 128, "dim": 64}, epochs=4)
+    """The patches below, told from others; from four places of sixteen, as that leaves time for more epochs."""
+    return _over_tokens("cpc", {"steps": 2, "places": 4, "hidden": 128, "dim": 64}, epochs=8)
 
 
 def neighbours() -> Run:
@@ -168,8 +177,8 @@ def autoencoder() -> Run:
 
 
 def denoising() -> Run:
-    """From a spoilt picture."""
-    return _run("denoising", {**DRAWN, "masked": 0.5, "noise": 0.1}, epochs=4, decay=0.0)
+    """From a spoilt picture, through an autoencoder's narrow code: without, the embedding hardly learns."""
+    return _run("denoising", {**DRAWN, "dim": 30}, decay=0.0)
 
 
 def inpainting() -> Run:
@@ -209,7 +218,7 @@ def rotation() -> Run:
 
 def jigsaw() -> Run:
     """How its tiles were shuffled."""
-    return _task("jigsaw", 0.8, epochs=3)
+    return _task("jigsaw", epochs=8)
 
 
 def relative_position() -> Run:
