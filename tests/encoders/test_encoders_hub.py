@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from twinlens.dropout import counted
 from twinlens.encoders import hub
 from twinlens.encoders.contract import TokenEncoder
 from twinlens.encoders.pooling import POOLINGS, Pooling
@@ -223,3 +224,15 @@ def test_an_encoder_with_a_decoder_is_refused(tmp_path):
     transformers.T5Model(config).save_pretrained(tmp_path)
     with pytest.raises(InputError, match="an encoder with a decoder"):
         hub.text_encoder(tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_dropped_of_a_text_depends_on_its_key_alone(tmp_path, kind):
+    write(tmp_path, kind)
+    encoder, key = hub.text_encoder(tmp_path, pooling="mean").train(), torch.tensor([3, 5, 9])
+    with counted(key):
+        together = encoder(VIEW)
+    with counted(key[1:2]):
+        alone = encoder(VIEW[1:2])
+    torch.testing.assert_close(together[1:2], alone)
+    assert not torch.allclose(together, encoder.eval()(VIEW))

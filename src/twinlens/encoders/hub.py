@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from twinlens.dropout import Dropout
 from twinlens.encoders.contract import evaluating
 from twinlens.encoders.pooling import Dense, Normalize, Pooling
 from twinlens.encoders.pretrained import extra, refuse_pickles, transformer
@@ -29,8 +30,8 @@ class TextEncoder(nn.Module):
     """A model of transformers as an encoder of texts: views (N, T) int64 ids, negative ones fill up, -> (N, D).
 
     `longest` is how many words of a text it can see, `causal` whether a word sees those before it alone. What it drops
-    in training is drawn by torch's generator, as transformers does. Parameters that no embedding depends on (a pooler
-    that was trained for something else) do not learn.
+    in training is counted (`twinlens.dropout`), and nothing of the attention's weights. Parameters that no embedding
+    depends on (a pooler that was trained for something else) do not learn.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class TextEncoder(nn.Module):
     ) -> None:
         super().__init__()
         config: Any = module.config
-        self.module, self.pooling, self.steps = module, pooling, nn.Sequential(*steps)
+        self.module, self.pooling, self.steps = _counted(module), pooling, nn.Sequential(*steps)
         self.longest, self.patch_dim, self.shape, self.grid = longest, 1, (length,), (length,)
         self._asks = set(inspect.signature(module.forward).parameters)
         self._types = "token_type_ids" in self._asks and bool(getattr(config, "type_vocab_size", 0))
@@ -248,6 +249,20 @@ def _study(encoder: TextEncoder) -> tuple[int, bool]:
     for parameter, gradient in zip(parameters, found, strict=True):
         parameter.requires_grad_(gradient is not None)
     return first.shape[2], torch.allclose(first[:, 0].detach(), second[:, 0], rtol=1e-5, atol=1e-6)
+
+
+def _counted(module: nn.Module) -> nn.Module:
+    """The model with counted dropout, so that what is dropped of a text does not depend on how a batch is split.
+
+    Of the attention's weights a kernel drops, by a share `p` that it asks a module for: 0, as in our own transformer.
+    """
+    for part in list(module.modules()):
+        for name, child in list(part.named_children()):
+            if isinstance(child, nn.Dropout):
+                dropout: Any = Dropout(child.p)
+                dropout.p = 0.0
+                setattr(part, name, dropout)
+    return module
 
 
 def _there(view: Tensor) -> Tensor:
