@@ -39,7 +39,7 @@ def test_a_run_is_exported(trained, tmp_path, form):
     view = torch.tensor([[2, 9, 8, 3], [2, 7, 3, -1]])
     expected = load(trained).encoder(view)
     assert torch.equal(load_words(tmp_path / "out")(view), expected)
-    torch.testing.assert_close(text_encoder(str(tmp_path / "out"))(view), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(text_encoder(str(tmp_path / "out")).eval()(view), expected, rtol=0, atol=1e-5)
     assert Tokenizer.load(tmp_path / "out").fingerprint == load(trained).tokenizer.fingerprint
     assert (tmp_path / "out" / "modules.json").exists() is (form == "sentence-transformers")
     assert run(["export", str(trained), "--out", str(tmp_path / "out")]) == 2

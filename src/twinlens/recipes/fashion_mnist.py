@@ -163,7 +163,7 @@ def ijepa() -> Run:
 
 def cpc() -> Run:
     """The patches below, told from others; from four places of sixteen, as that leaves time for more epochs."""
-    return _over_tokens("cpc", {"steps": 2, "places": 4, "hidden": 128, "dim": 64}, epochs=8)
+    return _over_tokens("cpc", {"steps": 2, "places": 4, "hidden": 128, "dim": 64}, epochs=14)
 
 
 def neighbours() -> Run:
