@@ -54,7 +54,7 @@ def test_an_encoder_from_elsewhere_is_trained_further_and_exported(trained, tmp_
     view = torch.tensor([[2, 9, 8, 3], [2, 7, 3, -1]])
     torch.testing.assert_close(load(out).untrained(view), load(trained).encoder(view), rtol=0, atol=1e-5)
     assert run(["export", str(out), "--out", str(tmp_path / "end")]) == 0
-    found = text_encoder(str(tmp_path / "end"))(view)
+    found = text_encoder(str(tmp_path / "end")).eval()(view)
     torch.testing.assert_close(found, load(out).encoder(view), rtol=0, atol=1e-6)
     assert not torch.allclose(found, load(trained).encoder(view), atol=1e-4)
 

@@ -135,20 +135,24 @@ def modality(what: Data) -> str:
     path = Path(str(what)).expanduser()
     if not path.exists():
         return "image"
-    if _captioned(path):
+    return _within(path) if path.is_dir() else _named(path)
+
+
+def _named(path: Path) -> str:
+    if path.suffix.lower() == ".tar":
         return "image+text"
     return "text" if tables.holds_rows(path) else "image"
 
 
-def _captioned(path: Path) -> bool:
-    """Whether pictures come with words: in shards, by a list of captions, or in a .txt beside each."""
-    if not path.is_dir():
-        return path.suffix.lower() == ".tar"
-    first = list(islice(path.rglob("*"), _LOOKED_AT))
-    if any(file.suffix.lower() == ".tar" or file.stem.lower() in _LISTS for file in (*first, *path.iterdir())):
-        return True
-    pictures = [file for file in first if file.suffix.lower() in _PICTURES]
-    return any(file.with_suffix(".txt").is_file() for file in pictures[:8])
+def _within(folder: Path) -> str:
+    """Of pictures with words there are shards, a list of captions, or a .txt beside a picture; of texts, no pictures."""
+    first = list(islice(folder.rglob("*"), _LOOKED_AT))
+    if any(file.suffix.lower() == ".tar" or file.stem.lower() in _LISTS for file in (*first, *folder.iterdir())):
+        return "image+text"
+    shown = [file for file in first if file.suffix.lower() in _PICTURES]
+    if any(file.with_suffix(".txt").is_file() for file in shown[:8]):
+        return "image+text"
+    return "image" if shown or not tables.holds_rows(folder) else "text"
 
 
 def matching(split: Split, sizes: Mapping[str, int]) -> Split:
