@@ -145,7 +145,7 @@ def _named(path: Path) -> str:
 
 
 def _within(folder: Path) -> str:
-    """Of pictures with words there are shards, a list of captions, or a .txt beside a picture; of texts, no pictures."""
+    """With words there are shards, a list of captions, or a .txt beside a picture; texts have no pictures beside them."""
     first = list(islice(folder.rglob("*"), _LOOKED_AT))
     if any(file.suffix.lower() == ".tar" or file.stem.lower() in _LISTS for file in (*first, *folder.iterdir())):
         return "image+text"
