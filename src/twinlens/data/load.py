@@ -133,7 +133,7 @@ def modality(what: Data) -> str:
     if not isinstance(what, str | Path | Source) or str(what) in known.names():
         return "image"
     path = Path(str(what)).expanduser()
-    if not path.exists():
+    if not str(what) or not path.exists():
         return "image"
     return _within(path) if path.is_dir() else _named(path)
 
@@ -145,7 +145,7 @@ def _named(path: Path) -> str:
 
 
 def _within(folder: Path) -> str:
-    """With words there are shards, a list of captions, or a .txt beside a picture; texts have no pictures beside them."""
+    """Captions are in shards, in a list or in a .txt beside each picture; texts have no pictures beside them."""
     first = list(islice(folder.rglob("*"), _LOOKED_AT))
     if any(file.suffix.lower() == ".tar" or file.stem.lower() in _LISTS for file in (*first, *folder.iterdir())):
         return "image+text"
