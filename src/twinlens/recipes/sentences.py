@@ -1,7 +1,7 @@
 """Texts and pairs of texts under the names their papers gave them, each a method over a certain kind of views.
 
-For an encoder that has read before (`--encoder transformers/NAME`, or a run's folder): rates and batches are the papers'
-for BERT, and nothing was tuned here.
+For an encoder that has read before (`--encoder transformers/NAME`, or a run's folder): rates and batches are those of
+the papers for BERT, and nothing was tuned here.
 """
 
 from dataclasses import replace
