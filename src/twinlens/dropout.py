@@ -45,7 +45,7 @@ def counted(key: Tensor) -> Iterator[None]:
 def parted(parts: Sequence[Tensor], rows: int) -> Iterator[Tensor]:
     """Each of `parts`, rows (n,) of all `rows`, in turn: what is encoded in the loop's body are those rows of a view.
 
-    Of them is dropped what would be if all were encoded together. For encoders that take texts of like lengths together.
+    Of them is dropped what would be if all were encoded at once. For encoders that take texts of like lengths together.
     """
     count = _counting.get()
     start = 0 if count is None else count.calls
