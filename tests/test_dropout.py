@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from twinlens.dropout import Dropout, counted
+from twinlens.dropout import Dropout, counted, parted
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
@@ -57,3 +57,16 @@ def test_nothing_is_dropped_in_evaluation_and_torch_draws_elsewhere():
     torch.manual_seed(0)
     assert torch.equal(Dropout(0.5)(x), y)
     assert not torch.equal(Dropout(0.5)(x), y)
+
+
+def test_rows_that_are_taken_in_parts_lose_what_they_would_lose_together():
+    x, layers = torch.ones(8, 30), [Dropout(0.5), Dropout(0.3)]  # two views of four samples
+    with counted(torch.arange(4)):
+        whole = layers[1](layers[0](x))
+        after = layers[0](x)
+    parts = [torch.tensor([5, 0, 2]), torch.tensor([1, 7]), torch.tensor([3, 4, 6])]
+    with counted(torch.arange(4)):
+        found = torch.cat([layers[1](layers[0](x[rows])) for rows in parted(parts, len(x))])
+        assert torch.equal(layers[0](x), after)
+    assert torch.equal(found[torch.cat(parts).argsort()], whole)
+    assert [rows.tolist() for rows in parted(parts, 8)] == [rows.tolist() for rows in parts]

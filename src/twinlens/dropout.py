@@ -1,6 +1,6 @@
 """Counted dropout: what is dropped of a sample depends on its key, not on the batch, the process or the micro-batch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from math import prod
@@ -19,12 +19,14 @@ class _Count:
 
     def __init__(self, key: Tensor) -> None:
         self.key, self.calls = key, 0
+        self.part: tuple[Tensor, int] | None = None  # which rows are encoded, of how many
 
     def next(self, rows: int) -> Tensor:
         """A key for each of `rows` rows, views one after the other, N rows each: (rows,)."""
         self.calls += 1
-        key = random.fold(self.key, self.calls)
-        return torch.cat([random.fold(key, view) for view in range(-(-rows // len(key)))])[:rows]
+        key, total = random.fold(self.key, self.calls), rows if self.part is None else self.part[1]
+        whole = torch.cat([random.fold(key, view) for view in range(-(-total // len(key)))])[:total]
+        return whole if self.part is None else whole[self.part[0]]
 
 
 _counting: ContextVar[_Count | None] = ContextVar("counting", default=None)
@@ -38,6 +40,21 @@ def counted(key: Tensor) -> Iterator[None]:
         yield
     finally:
         _counting.reset(before)
+
+
+def parted(parts: Sequence[Tensor], rows: int) -> Iterator[Tensor]:
+    """Each of `parts`, rows (n,) of all `rows`, in turn: what is encoded in the loop's body are those rows of a view.
+
+    Of them is dropped what would be if all were encoded together. For encoders that take texts of like lengths together.
+    """
+    count = _counting.get()
+    start = 0 if count is None else count.calls
+    for part in parts:
+        if count is not None:
+            count.calls, count.part = start, (part, rows)
+        yield part
+    if count is not None:
+        count.part = None
 
 
 class Dropout(nn.Module):

@@ -103,7 +103,7 @@ def load_words(path: str | Path) -> Tokens:
         heads=config["num_attention_heads"], causal=config["is_decoder"], dropout=config["hidden_dropout_prob"],
     )  # fmt: skip
     encoder.load_state_dict({ours: _stacked(weights, theirs) for ours, theirs in _names(len(encoder.body.blocks))})
-    return encoder
+    return encoder.eval()
 
 
 @contextmanager

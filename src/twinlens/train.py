@@ -84,6 +84,7 @@ def train(
 ) -> Iterator[Step]:
     """Takes the steps from `start` to the end, one for each item drawn. `method` is as `fabric.setup` gave it."""
     total = training.steps(len(feed.samples))
+    method.train()  # models from elsewhere come as they are evaluated, without dropout
     for step, chunks in enumerate(feed.run(start, total), start):
         rate = training.rate * warmup_cosine((step + 0.5) / total, warmup=training.warmup)
         for group in optimizer.param_groups:

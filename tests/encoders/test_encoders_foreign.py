@@ -109,7 +109,7 @@ def test_an_unknown_package_is_named(name):
         named(name, 3, 8)
 
 
-@pytest.mark.parametrize(("package", "extra"), [("timm", "vision"), ("transformers", "text")])
+@pytest.mark.parametrize(("package", "extra"), [("timm", "vision"), ("transformers", "hub")])
 def test_a_missing_package_is_one_sentence(monkeypatch, package, extra):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(InputError, match=rf'pip install "twinlens\[{extra}\]"'):

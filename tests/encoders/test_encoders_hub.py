@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from twinlens.dropout import counted
 from twinlens.encoders import hub
 from twinlens.encoders.contract import TokenEncoder
 from twinlens.encoders.pooling import POOLINGS, Pooling
@@ -97,6 +98,29 @@ def test_every_parameter_that_learns_gets_a_gradient(tmp_path, kind):
     frozen = [name for name, p in encoder.named_parameters() if not p.requires_grad]
     assert all("pooler" in name for name in frozen)
     assert encoder.training
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"electra"}))
+def test_in_training_texts_of_like_lengths_go_together_and_nothing_else_changes(tmp_path, kind, monkeypatch):
+    dropped = {"distilbert": ("dropout", "attention_dropout"), "gpt2": ("resid_pdrop", "embd_pdrop", "attn_pdrop")}
+    usual = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+    write(tmp_path, kind, **dict.fromkeys(dropped.get(kind, usual), 0.0))
+    encoder = hub.text_encoder(tmp_path).train()
+    lengths = torch.tensor([3, 18, 1, 4, 7, 18, 2, 5])
+    view = torch.randint(2, 40, (8, 18)).masked_fill(torch.arange(18) >= lengths[:, None], -1)
+    seen: list[int] = []
+    encoder.module.register_forward_hook(lambda *_: seen.append(0))
+    whole = encoder(view)
+    assert len(seen) == 1
+    monkeypatch.setattr(hub, "_TOGETHER", 2)
+    parted = encoder(view)
+    assert len(seen) == 5
+    torch.testing.assert_close(parted, whole, rtol=0, atol=1e-6)
+    weights = [p for p in encoder.parameters() if p.requires_grad]
+    for one, other in zip(*(torch.autograd.grad(z.square().sum(), weights) for z in (parted, whole))):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    encoder(view[[1, 5, 1, 5]])  # nothing is filled up
+    assert len(seen) == 6
 
 
 def test_a_row_of_nothing_is_a_number(tmp_path):
@@ -223,3 +247,15 @@ def test_an_encoder_with_a_decoder_is_refused(tmp_path):
     transformers.T5Model(config).save_pretrained(tmp_path)
     with pytest.raises(InputError, match="an encoder with a decoder"):
         hub.text_encoder(tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_dropped_of_a_text_depends_on_its_key_alone(tmp_path, kind):
+    write(tmp_path, kind)
+    encoder, key = hub.text_encoder(tmp_path, pooling="mean").train(), torch.tensor([3, 5, 9])
+    with counted(key):
+        together = encoder(VIEW)
+    with counted(key[1:2]):
+        alone = encoder(VIEW[1:2])
+    torch.testing.assert_close(together[1:2], alone)
+    assert not torch.allclose(together, encoder.eval()(VIEW))

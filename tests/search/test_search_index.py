@@ -1,6 +1,7 @@
 """An index finds what a loop over all cosines finds, keeps what it has embedded, and says what it cannot."""
 
 from collections.abc import Iterator
+from math import nan
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ def pictures(folder: Path) -> tl.Run:
 
 
 def test_finds_what_a_loop_over_all_finds(texts: tl.Run) -> None:
-    corpus = [str(row["positive"]) for row in rows(40)]
+    corpus = [f"{row['positive']}{' red' * (i % 3)}" for i, row in enumerate(rows(40))]  # of several lengths
     made = Index.build(texts, corpus)
     found = made.search("a red dog", k=7)
 
@@ -123,6 +124,12 @@ def test_data_of_equal_content_is_embedded_once(
     monkeypatch.setattr(index, "embed", None)
     again = Index.keep(pictures, str(folder / "photos"), folder / "there.parquet")
     assert torch.equal(again.vectors, made.vectors) and again.facts == made.facts and again.facts.source == ""
+
+
+def test_a_diverged_encoder_is_refused(folder: Path, texts: tl.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "embed", lambda encoder, samples, maker, device, index: torch.full((len(index), 2), nan))
+    with pytest.raises(InputError, match="2 of 2 embeddings are not finite: the encoder has diverged"):
+        Index.build(texts, ["one", "two"])
 
 
 def test_what_cannot_be_searched_is_said(folder: Path, texts: tl.Run, pictures: tl.Run) -> None:

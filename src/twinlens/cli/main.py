@@ -21,6 +21,7 @@ Self-supervised representation learning: unlabelled data into an encoder, and ho
   twinlens audit RUN DATA GROUPS          accuracy by group, the worst one, and whether the group can be read
   twinlens compare METHOD... DATA         several methods at equal compute, ranked with labels and without
   twinlens embed RUN DATA --out FILE      embeddings of every sample, as Parquet
+  twinlens export RUN --out FOLDER        an encoder of texts, for sentence-transformers or transformers
   twinlens search RUN DATA [QUERY ...]    what of the data lies nearest to a text or to a picture
   twinlens mine RUN PAIRS --out FILE      pairs of texts with hard negatives, to train on again
   twinlens list                           methods, encoders, datasets and recipes

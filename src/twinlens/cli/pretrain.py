@@ -86,9 +86,8 @@ def _encoder_arguments(made: ArgumentParser, run: Run) -> None:
     """The settings of the encoder, or of both that stand side by side, under their modality's name."""
     factories = build.factories(run.architecture, run.modality)
     for kind, factory in factories.items():
-        skip: set[str | int] = (
-            set(discover.sizes(factory)) if factory in discover.encoders().values() else {"name", "channels", "size"}
-        )
+        ours = factory in discover.encoders().values()
+        skip: set[str | int] = set(discover.sizes(factory)) if ours else {"name", "channels", "size", "length"}
         if len(factories) == 1:
             made.add_function_arguments(factory, skip=skip)
             continue

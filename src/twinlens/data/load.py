@@ -133,22 +133,26 @@ def modality(what: Data) -> str:
     if not isinstance(what, str | Path | Source) or str(what) in known.names():
         return "image"
     path = Path(str(what)).expanduser()
-    if not path.exists():
+    if not str(what) or not path.exists():
         return "image"
-    if _captioned(path):
+    return _within(path) if path.is_dir() else _named(path)
+
+
+def _named(path: Path) -> str:
+    if path.suffix.lower() == ".tar":
         return "image+text"
     return "text" if tables.holds_rows(path) else "image"
 
 
-def _captioned(path: Path) -> bool:
-    """Whether pictures come with words: in shards, by a list of captions, or in a .txt beside each."""
-    if not path.is_dir():
-        return path.suffix.lower() == ".tar"
-    first = list(islice(path.rglob("*"), _LOOKED_AT))
-    if any(file.suffix.lower() == ".tar" or file.stem.lower() in _LISTS for file in (*first, *path.iterdir())):
-        return True
-    pictures = [file for file in first if file.suffix.lower() in _PICTURES]
-    return any(file.with_suffix(".txt").is_file() for file in pictures[:8])
+def _within(folder: Path) -> str:
+    """Captions are in shards, in a list or in a .txt beside each picture; texts have no pictures beside them."""
+    first = list(islice(folder.rglob("*"), _LOOKED_AT))
+    if any(file.suffix.lower() == ".tar" or file.stem.lower() in _LISTS for file in (*first, *folder.iterdir())):
+        return "image+text"
+    shown = [file for file in first if file.suffix.lower() in _PICTURES]
+    if any(file.with_suffix(".txt").is_file() for file in shown[:8]):
+        return "image+text"
+    return "image" if shown or not tables.holds_rows(folder) else "text"
 
 
 def matching(split: Split, sizes: Mapping[str, int]) -> Split:

@@ -23,7 +23,7 @@ def transformer(name: str, **settings: Any) -> nn.Module:
 
     Weights are read from safetensors alone, and no code that a repository brings is run.
     """
-    transformers = extra("transformers", "text")
+    transformers = extra("transformers", "hub")
     refuse_pickles(Path(name))
     try:
         model: nn.Module = transformers.AutoModel.from_pretrained(

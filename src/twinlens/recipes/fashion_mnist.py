@@ -140,7 +140,7 @@ def simmim() -> Run:
 def mlm() -> Run:
     """Half of the patches, masked, replaced or left, each pixel predicted by its level.
 
-    The head and the number of epochs are guessed from `simmim`; with this recipe no run has been judged yet.
+    The head and the number of epochs are those of `simmim`.
     """
     return _over_tokens("mlm", {**HEADED, "masked": 0.5}, epochs=10)
 
@@ -151,8 +151,8 @@ def gpt() -> Run:
 
 
 def data2vec() -> Run:
-    """What a slow copy makes of hidden patches."""
-    return _over_tokens("data2vec", {"momentum": (0.99, 0.999), "masked": 0.4})
+    """What a slow copy makes of hidden patches, told by a block of the head as in `simmim`."""
+    return _over_tokens("data2vec", {**HEADED, "momentum": (0.99, 0.999), "masked": 0.6}, epochs=20)
 
 
 def ijepa() -> Run:
@@ -163,7 +163,7 @@ def ijepa() -> Run:
 
 def cpc() -> Run:
     """The patches below, told from others; from four places of sixteen, as that leaves time for more epochs."""
-    return _over_tokens("cpc", {"steps": 2, "places": 4, "hidden": 128, "dim": 64}, epochs=8)
+    return _over_tokens("cpc", {"steps": 2, "places": 4, "hidden": 128, "dim": 64}, epochs=14)
 
 
 def neighbours() -> Run:
