@@ -2,10 +2,10 @@
 
 Twinlens alone, with the extra text (tokenizers) and with hub (transformers too), beside sentence-transformers. Each
 import has a fresh interpreter; that of twinlens waits for nothing until a name is used, so the first use is a row too.
-Seconds are those of the statement by the clock, processor seconds those of the whole process, medians; where others
-use the machine, the latter alone say something. Megabytes (10^6
-bytes) are those of the files of all packages that an installation brings, as their metadata lists them, less those that
-torch brings. What is not installed is said to be absent.
+Seconds are those of the statement by the clock, processor seconds those of the whole process, medians; where others use
+the machine, the latter alone say something. Megabytes (10^6 bytes) are those of the files of all packages that an
+installation brings, as their metadata lists them, less those that torch brings. What is not installed is said to be
+absent.
 """
 
 import re
@@ -21,8 +21,8 @@ from _record import arguments, commit, write
 from packaging.requirements import Requirement
 
 CLAIM = (
-    "import twinlens takes a tenth of a second of processor time at most, with pretrain less than sentence_transformers; "
-    "the extra text adds less than 50 MB; all of Twinlens' packages weigh more than all of sentence-transformers'"
+    "import twinlens takes a tenth of a second of processor time at most, with pretrain less than "
+    "sentence_transformers; the extra text adds less than 50 MB; all packages weigh more than sentence-transformers'"
 )
 FORMS = {  # the statement, and the requirements that bring what it needs
     "twinlens": ("import twinlens", ["twinlens"]),
