@@ -1,14 +1,35 @@
-"""A random BERT in a folder that both Twinlens and sentence-transformers open."""
+"""A random BERT in a folder that both Twinlens and sentence-transformers open, and pairs of sentences for it."""
 
 import json
+import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from twinlens.data.tables import read
 from twinlens.data.tokenizer import Tokenizer
+
+
+def sentences(most: int, *, made_up: bool) -> list[tuple[str, str]]:
+    """The first two sentences of reviews, 5 to 60 words each, none twice; made-up ones where there are no reviews."""
+    path = Path(os.environ.get("TWINLENS_DATA", ".")) / "imdb_unlabelled.jsonl.xz"
+    if made_up or not path.exists():
+        draw = np.random.default_rng(0)
+        known = np.array(["".join(draw.choice(list("abcdefgh"), 5)) for _ in range(1000)])
+        sizes = draw.lognormal(2.9, 0.6, (most, 2)).clip(5, 60).astype(int)
+        return [(" ".join(draw.choice(known, a)), " ".join(draw.choice(known, b))) for a, b in sizes]
+    found, seen = [], set()
+    for text in read(path).rows["text"].to_pylist():
+        said = text.replace("!", ".").replace("?", ".").replace("<br />", " ").split(".")
+        two = tuple([one.strip() for one in said if 5 <= len(one.split()) <= 60][:2])
+        if len({*two} - seen) == 2:
+            found.append(two)
+            seen |= {*two}
+    return found[:most]
 
 
 def bert(folder: Path, texts: Sequence[str], *, width: int, depth: int, vocabulary: int = 8192) -> Path:

@@ -15,7 +15,6 @@ runs/benchmarks/ranking, in a folder for the commit. A quarter of an hour.
 
 import itertools
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -28,16 +27,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from _record import arguments, commit, write
-from _sentence_encoder import bert, without_dropout
+from _sentence_encoder import bert, sentences, without_dropout
 from losses import fresh, resident, rounded
 from torch import Tensor, nn
 
 from twinlens import distributed
 from twinlens.data.pairs import Pairs
-from twinlens.data.tables import read
 from twinlens.data.text import from_texts
 from twinlens.data.tokenizer import Tokenizer
 from twinlens.encoders.hub import text_encoder
@@ -73,24 +70,6 @@ PLAIN, CACHED = list(PEERS)[:2]
 BEST = "twinlens, parts of 3,072 words"
 
 Step = Callable[[], float]
-
-
-def sentences(made_up: bool) -> list[tuple[str, str]]:
-    """The first two sentences of reviews, 5 to 60 words each, none twice; made-up ones where there are no reviews."""
-    path = Path(os.environ.get("TWINLENS_DATA", ".")) / "imdb_unlabelled.jsonl.xz"
-    if made_up or not path.exists():
-        draw = np.random.default_rng(SEED)
-        known = np.array(["".join(draw.choice(list("abcdefgh"), 5)) for _ in range(1000)])
-        sizes = draw.lognormal(2.9, 0.6, (400 if made_up else MOST, 2)).clip(5, 60).astype(int)
-        return [(" ".join(draw.choice(known, a)), " ".join(draw.choice(known, b))) for a, b in sizes]
-    found, seen = [], set()
-    for text in read(path).rows["text"].to_pylist():
-        said = text.replace("!", ".").replace("?", ".").replace("<br />", " ").split(".")
-        two = tuple([one.strip() for one in said if 5 <= len(one.split()) <= 60][:2])
-        if len({*two} - seen) == 2:
-            found.append(two)
-            seen |= {*two}
-    return found[:MOST]
 
 
 def stored(folder: Path, most: int) -> list[tuple[str, str]]:
@@ -255,7 +234,7 @@ def folders(runs: Path, made_up: bool) -> tuple[Path, dict[str, Path]]:
     """Where the small random BERT is (without transformers its tokenizer alone), and the encoders that are compared."""
     path = runs / "sentences.json"
     if not path.exists():
-        path.write_text(json.dumps(sentences(made_up)))
+        path.write_text(json.dumps(sentences(400 if made_up else MOST, made_up=made_up)))
     said = json.loads(path.read_text())
     small = bert(runs / "bert", [side for pair in said for side in pair], width=128, depth=2)
     compared = {RANDOM: small}
