@@ -9,6 +9,7 @@ from typing import Any
 
 import _record
 import numpy as np
+import torch
 
 from twinlens.data.load import load as load_data
 from twinlens.distributed import device
@@ -168,7 +169,7 @@ def validation(folder: Path, data: str) -> str:
     path = folder / f"{data.replace('-', '_')}_validation.npz"
     if not path.exists():
         train = load_data(data).train
-        x, y = train.pixels.numpy(), train.labels
+        x, y = train.fetch(torch.arange(len(train)))[0].numpy(), train.labels  # which reads what is in a file
         assert y is not None
         order = np.random.default_rng(0).permutation(len(x)) if data == "cifar10" else np.arange(len(x))  # it is sorted
         x, y = x[order], y[order]
