@@ -212,9 +212,9 @@ def test_what_is_not_data_is_named(what: object, says: str) -> None:
 
 
 def test_a_file_of_another_kind_and_a_view_too_small_are_named(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("1,2")
-    with pytest.raises(InputError, match=r"a\.csv is not data that is understood"):
-        load(tmp_path / "a.csv")
+    (tmp_path / "a.xyz").write_text("1,2")
+    with pytest.raises(InputError, match=r"a\.xyz is not data that is understood"):
+        load(tmp_path / "a.xyz")
     with pytest.raises(InputError, match="size is 7: expected a view of at least 8 pixels"):
         load("digits", size=7)
 
