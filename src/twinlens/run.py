@@ -67,10 +67,12 @@ class Run:
 
     def sections(self) -> dict[str, discover.Settings]:
         """Every setting under `method`, `encoder`, `views`, `reading`, with its value; InputError for other names."""
+        method = discover.settings(discover.method(self.method))
+        encoder = {} if self.module else build.encoder_settings(self.architecture, self.modality)
         known = {
-            "method": discover.settings(discover.method(self.method)),
+            "method": method,
             "views": build.view_settings(self.modality),
-            "encoder": {} if self.module else build.encoder_settings(self.architecture, self.modality),
+            "encoder": {name: value for name, value in encoder.items() if name not in method},  # both may have a dim
             "reading": discover.settings(Source),
         }
         given = discover.assign(self.settings, known)

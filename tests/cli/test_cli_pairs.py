@@ -146,6 +146,15 @@ def test_mine_writes_pairs_that_can_be_trained_on(folder: Path, texts: str, caps
     assert out.read_bytes() == before
 
 
+def test_a_method_keeps_its_own_dim_where_two_towers_have_one_too(folder: Path, pictures: str) -> None:
+    small = ["--epochs", "1", "--batch", "8", "--size", "8", "--length", "8", "--text_width", "8", "--text_heads", "1"]
+    small += ["--text_depth", "1", "--image_width", "16", "--hidden", "8", "--dim", "4", "--vocabulary", "100"]
+    out = folder / "simclr"
+    assert run(["pretrain", str(folder / "photos"), "--out", str(out), *small]) == 0
+    facts = json.loads((out / "run.json").read_text())
+    assert facts["method"]["dim"] == 4 and "dim" not in facts["encoder"]
+
+
 def test_what_a_newcomer_gets_wrong_is_one_sentence(
     folder: Path, texts: str, seen: str, pictures: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

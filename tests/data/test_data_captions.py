@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 from twinlens.batch import Samples
-from twinlens.data.captions import load_captions
+from twinlens.data.captions import lists_captions, load_captions
 from twinlens.data.columns import Columns
+from twinlens.data.load import Source, modality
 from twinlens.data.pairs import Pairs
 from twinlens.data.pictures import Pictures
 from twinlens.data.text import Texts
@@ -173,6 +174,29 @@ def test_pictures_without_captions_are_left_to_others(root: Path) -> None:
     put(root, {"captions.csv": "file,words\n1.png,8\n"})
     with pytest.raises(InputError, match="has the columns file, words: expected one called caption or"):
         load(root)
+    put(root, {"captions.csv": "who,caption\n1.png,8\n"})
+    with pytest.raises(InputError, match="has the columns who, caption: expected one called file or image or"):
+        load(root)
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "text", "expected"),
+    [
+        ("metadata.csv", "file_name,width", "", False),
+        ("metadata.csv", "file_name,Text", "", True),
+        ("metadata.csv", "file_name,prompt", "prompt", True),
+        ("metadata.jsonl", '{"file_name": "1.png", "text": "one"}', "", True),
+        ("metadata.jsonl", '{"id": "1.png", "age": 3}', "", False),
+        ("captions.csv", "who,caption", "", True),
+        ("labels.csv", "file,caption", "", False),
+    ],
+)
+def test_metadata_is_a_list_of_captions_where_its_columns_say_so(
+    name: str, line: str, text: str, expected: bool, root: Path
+) -> None:
+    put(root, {"1.png": 1, name: line + "\n"})
+    assert lists_captions(root / name, text) is expected
+    assert (modality(Source(path=str(root), text=text)) == "image+text") is expected
 
 
 def test_a_tokenizer_is_trained_on_captions_to_learn_from(root: Path) -> None:

@@ -27,10 +27,11 @@ def parser(arguments: list[str]) -> ArgumentParser:
     peek.add_argument("--method", default="simclr")
     peek.add_argument("--encoder")
     peek.add_argument("--recipe")
+    peek.add_argument("--text", default="")
     chosen, rest = peek.parse_known_args(arguments)
     recipe = recipes.find(chosen.recipe, chosen.method) if chosen.recipe else None
     run = plan(
-        _data(rest),
+        Source(path=_data(rest), text=chosen.text),
         recipe.method if recipe else chosen.method,
         encoder=chosen.encoder,
         recipe=recipe,
@@ -94,7 +95,7 @@ def _encoder_arguments(made: ArgumentParser, run: Run) -> None:
         for name, value in discover.settings(factory).items():
             made.add_argument(f"--{kind}_{name}", type=type(value), default=value)
     if len(factories) > 1:
-        made.add_class_arguments(Towers, skip={"first", "second"})
+        made.add_class_arguments(Towers, skip={"first", "second", *discover.settings(discover.method(run.method))})
 
 
 def given(run: Any) -> dict[str, Any]:
@@ -126,4 +127,5 @@ def run(arguments: list[str]) -> None:
     if found_verdict := done.verdict:
         print(f"\n{found_verdict.word}: {found_verdict.cause} {found_verdict.remedy}".rstrip(), file=sys.stderr)
     print(f"\n{done.folder}: encoder.safetensors, metrics.jsonl, run.json and report.html are there.", file=sys.stderr)
-    print(f"How good is it?  twinlens evaluate {done.folder} LABELLED_DATA", file=sys.stderr)
+    what = "PAIRS" if "+" in done.modality else "LABELLED_DATA"
+    print(f"How good is it?  twinlens evaluate {done.folder} {what}", file=sys.stderr)

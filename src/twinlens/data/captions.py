@@ -25,9 +25,8 @@ from twinlens.data.text import Strings, tokenised
 from twinlens.data.tokenizer import Tokenizer
 from twinlens.errors import InputError
 
-_LISTS = [
-    f"{name}{ending}" for name in ("captions", "metadata") for ending in (".csv", ".tsv", ".jsonl", ".txt", ".json")
-]
+_ENDINGS = (".csv", ".tsv", ".jsonl", ".txt", ".json")
+_LISTS = [f"{name}{ending}" for name in ("captions", "metadata") for ending in _ENDINGS]
 _FILE = ("file", "image", "path", "file_name", "filename")
 _CAPTION = ("caption", "captions", "text", "name", "description")
 _PICTURE = (".jpg", ".jpeg", ".png", ".webp")
@@ -125,6 +124,20 @@ def _decoded(root: Path, files: list[File], opened: Opened, size: int | None) ->
     return pictures, few(sorted(left_out), len(files), f"pictures of {root} could not be read", str, "repair them")
 
 
+def lists_captions(file: Path, text: str = "") -> bool:
+    """Whether a file is a list of captions: by its name or, as metadata may be about other things, by its columns too.
+
+    `text` is the column of captions where it has none of the usual names.
+    """
+    if file.name not in _LISTS or file.stem == "captions" or file.suffix in (".json", ".txt"):
+        return file.name in _LISTS
+    with file.open(encoding="utf-8-sig", errors="replace") as lines:
+        line = next(lines, "")
+    found = re.findall(r'"([^"]*)"\s*:', line) if file.suffix == ".jsonl" else re.split("[\t;,]", line)
+    there = {name.strip('" \r\n').lower() for name in found}
+    return not there.isdisjoint(_FILE) and not there.isdisjoint([text.lower()] if text else _CAPTION)
+
+
 def _find(path: Path, columns: Columns) -> Found | None:
     if path.suffix.lower() == ".tar" and path.is_file():
         if (found := _shards(path, [path])) is None:
@@ -178,12 +191,11 @@ def _listed(root: Path, file: Path, pictures: list[File], columns: Columns) -> F
     which = recognised(table, _FILE)
     text = columns.text or recognised(table, [name for name in _CAPTION if name != which])
     if not (which and text):
-        if file.stem == "metadata" or not which:
+        if file.stem == "metadata":
             return None
         there = ", ".join(table.rows.column_names)
-        raise InputError(
-            f"{file} has the columns {there}: expected one called {' or '.join(_CAPTION)}, or name it by text"
-        )
+        expected = f"{' or '.join(_CAPTION)}, or name it by text" if which else f"{' or '.join(_FILE)}, of pictures"
+        raise InputError(f"{file} has the columns {there}: expected one called {expected}")
     known = {picture.name for picture in pictures}
     ends: dict[str, str] = {}  # each end of a path -> the one picture whose path ends so, "" if there are several
     for name in known:

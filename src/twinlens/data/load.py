@@ -21,7 +21,7 @@ from twinlens.data.tokenizer import Tokenizer
 from twinlens.errors import InputError, unknown
 
 _LEAST = 8  # pixels
-_LISTS, _PICTURES = ("captions", "metadata"), (".jpg", ".jpeg", ".png", ".webp")
+_PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 _LOOKED_AT = 200  # files of a folder, to see what it holds
 
 
@@ -123,7 +123,7 @@ def _read(path: Path, source: Source, size: int | None, tokenizer: Tokenizer | N
 
 
 def modality(what: Data) -> str:
-    """Of which kind data is: "image", "text" or "image+text", by its name and the names in it; nothing is read."""
+    """Of which kind data is: "image", "text" or "image+text", by its name and the names in it; no sample is read."""
     if isinstance(what, Split):
         return what.train.modality
     if isinstance(what, Samples):
@@ -135,7 +135,8 @@ def modality(what: Data) -> str:
     path = Path(str(what)).expanduser()
     if not str(what) or not path.exists():
         return "image"
-    return _within(path) if path.is_dir() else _named(path)
+    text = what.text if isinstance(what, Source) else ""
+    return _within(path, text) if path.is_dir() else _named(path)
 
 
 def _named(path: Path) -> str:
@@ -144,10 +145,10 @@ def _named(path: Path) -> str:
     return "text" if tables.holds_rows(path) else "image"
 
 
-def _within(folder: Path) -> str:
+def _within(folder: Path, text: str) -> str:
     """Captions are in shards, in a list or in a .txt beside each picture; texts have no pictures beside them."""
     first = list(islice(folder.rglob("*"), _LOOKED_AT))
-    if any(file.suffix.lower() == ".tar" or file.stem.lower() in _LISTS for file in (*first, *folder.iterdir())):
+    if any(file.suffix.lower() == ".tar" or captions.lists_captions(file, text) for file in folder.iterdir()):
         return "image+text"
     shown = [file for file in first if file.suffix.lower() in _PICTURES]
     if any(file.with_suffix(".txt").is_file() for file in shown[:8]):
