@@ -31,7 +31,7 @@ from PIL import Image, ImageDraw
 
 from twinlens import pretrain
 from twinlens.alignment import align
-from twinlens.data.load import Source
+from twinlens.data.source import Source
 from twinlens.data.text import from_texts
 from twinlens.evaluate.baselines import CHANCE, MAJORITY, UNTRAINED
 from twinlens.evaluate.result import Result
@@ -45,13 +45,13 @@ CLAIM = (
     "classes it hardly brings them nearer than the commonest class)"
 )
 SEEDS = 1
-BOTH = {"encoder": "small+words", "size": 64, "batch": 128, "rate": 1e-3, "precision": "bf16-mixed", "dim": 128}
+BOTH = {"encoder": "small+words", "size": 64, "batch": 128, "rate": 1e-3, "precision": "bf16-mixed", "shared": 128}
 TEXT = {"text_width": 128, "text_depth": 2, "text_heads": 4, "vocabulary": 2000}
 SETTINGS: dict[str, dict[str, Any]] = {
     "emoji": {**BOTH, **TEXT, "length": 16, "min_scale": 0.6, "epochs": 40},
     "grocery": {**BOTH, **TEXT, "length": 24, "whole": True, "min_scale": 0.35, "epochs": 12},
 }
-SMALLEST = {"batch": 16, "epochs": 1, "size": 16, "vocabulary": 200, "dim": 16, "text_width": 32, "text_depth": 1}
+SMALLEST = {"batch": 16, "epochs": 1, "size": 16, "vocabulary": 200, "shared": 16, "text_width": 32, "text_depth": 1}
 COLUMNS = ("file", "caption", "name", "split", "group", "unicode")
 
 

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from twinlens import pretrain
 from twinlens.batch import Samples
-from twinlens.data.load import Source
+from twinlens.data.source import Source
 from twinlens.data.text import Texts, from_texts
 from twinlens.evaluate.probe import places
 from twinlens.evaluate.protocol import Protocol

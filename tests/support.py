@@ -4,6 +4,7 @@ import inspect
 from typing import Any, get_args, get_type_hints
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -11,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from twinlens import discover, random
 from twinlens.batch import PAD, Maker, Raw, Samples, Views
+from twinlens.cli.main import run as command
 from twinlens.encoders.contract import CausalEncoder, WordEncoder
 from twinlens.encoders.sequence import words
 from twinlens.encoders.vit import vit
@@ -191,3 +193,12 @@ class Largest(TorchDispatchMode):
         made = func(*args, **(kwargs or {}))
         self.size = max([self.size, *(x.numel() for x in tree_leaves(made) if isinstance(x, Tensor))])
         return made
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The sentence a bad command line is answered with."""
+    capsys.readouterr()
+    assert command(list(arguments)) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert said[-1].startswith("twinlens: ") and "Traceback" not in "".join(said)
+    return said[-1]

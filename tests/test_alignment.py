@@ -1,45 +1,24 @@
 """How well a run brings parts together: against the measures by themselves, and by what is known of them."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from pairs import captioned, image_text_run, rows, text_run, write
+from pairs import captioned, rows, write
 
 import twinlens as tl
 from twinlens import alignment
 from twinlens.alignment import align, alike, evaluate
-from twinlens.data.load import Source
 from twinlens.data.pairs import Pairs
+from twinlens.data.source import Source
 from twinlens.data.text import from_texts
 from twinlens.errors import InputError
 from twinlens.evaluate import crossing, sts
 from twinlens.evaluate.tfidf import TfIdf
 
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TWINLENS_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(scope="module")
-def texts(folder: Path) -> tl.Run:
-    return text_run(folder / "texts", write(folder / "p.jsonl", rows(), "anchor", "positive"))
-
-
-@pytest.fixture(scope="module")
-def pictures(folder: Path) -> tl.Run:
-    return image_text_run(folder / "pictures", captioned(folder / "photos"))
+pytestmark = pytest.mark.usefixtures("one_cache")
 
 
 def test_scored_pairs_are_judged_by_the_order_of_their_scores_on_the_test_part(folder: Path, texts: tl.Run) -> None:

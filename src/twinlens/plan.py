@@ -12,8 +12,9 @@ from torch import nn
 
 from twinlens import build, discover, distributed, random
 from twinlens.batch import Maker, Samples
-from twinlens.data.load import Data, Source, modality, pictures, tokenizer_of
+from twinlens.data.load import Data, modality, pictures, tokenizer_of
 from twinlens.data.load import load as load_data
+from twinlens.data.source import Source
 from twinlens.data.tokenizer import Tokenizer
 from twinlens.encoders import hub
 from twinlens.encoders.contract import CausalEncoder, TokenEncoder

@@ -18,8 +18,9 @@ from torch import nn
 
 from twinlens import build, checkpoint, discover, distributed
 from twinlens.batch import Maker, Samples, Split
-from twinlens.data.load import Data, Source, matching
+from twinlens.data.load import Data, matching
 from twinlens.data.load import load as load_data
+from twinlens.data.source import Source
 from twinlens.data.tokenizer import Tokenizer
 from twinlens.embed import embed, to_parquet
 from twinlens.encoders import foreign
@@ -67,12 +68,10 @@ class Run:
 
     def sections(self) -> dict[str, discover.Settings]:
         """Every setting under `method`, `encoder`, `views`, `reading`, with its value; InputError for other names."""
-        method = discover.settings(discover.method(self.method))
-        encoder = {} if self.module else build.encoder_settings(self.architecture, self.modality)
         known = {
-            "method": method,
+            "method": discover.settings(discover.method(self.method)),
             "views": build.view_settings(self.modality),
-            "encoder": {name: value for name, value in encoder.items() if name not in method},  # both may have a dim
+            "encoder": {} if self.module else build.encoder_settings(self.architecture, self.modality),
             "reading": discover.settings(Source),
         }
         given = discover.assign(self.settings, known)

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from support import refused
 
 from twinlens import discover
 from twinlens.cli.main import run, verbs
@@ -32,15 +33,6 @@ def pictures(folder: Path, count: int, size: int = 16) -> Path:
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TWINLENS_CACHE", str(tmp_path / "cache"))
-
-
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The sentence a bad command line is answered with."""
-    capsys.readouterr()
-    assert run(list(arguments)) == 2
-    said = capsys.readouterr().err.strip().splitlines()
-    assert said[-1].startswith("twinlens: ") and "Traceback" not in "".join(said)
-    return said[-1]
 
 
 def test_evaluate_beside_other_data_and_an_audit_of_groups(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,23 +2,18 @@
 
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from pairs import captioned, image_text_run, rows, text_run, write
+from support import refused
 
 import twinlens as tl
 from twinlens.cli.main import USAGE, run, verbs
 
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TWINLENS_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("one_cache")
 
 
 @pytest.fixture(scope="module")
@@ -45,15 +40,6 @@ def pictures(folder: Path) -> str:
 def seen(folder: Path) -> str:
     array = np.random.default_rng(0).integers(0, 255, (16, 8, 8), dtype=np.uint8)
     return str(tl.pretrain(array, out=folder / "seen", epochs=1, batch=8, hidden=8, dim=8).folder)
-
-
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The sentence a bad command line is answered with."""
-    capsys.readouterr()
-    assert run(list(arguments)) == 2
-    said = capsys.readouterr().err.strip().splitlines()
-    assert said[-1].startswith("twinlens: ") and "Traceback" not in "".join(said)
-    return said[-1]
 
 
 def test_evaluate_knows_pairs_when_it_meets_them(

@@ -13,10 +13,10 @@ from PIL import Image
 
 from twinlens.batch import Samples
 from twinlens.data.captions import lists_captions, load_captions
-from twinlens.data.columns import Columns
-from twinlens.data.load import Source, modality
+from twinlens.data.load import modality
 from twinlens.data.pairs import Pairs
 from twinlens.data.pictures import Pictures
+from twinlens.data.source import Source
 from twinlens.data.text import Texts
 from twinlens.data.tokenizer import Tokenizer
 from twinlens.errors import InputError
@@ -60,7 +60,7 @@ def pack(path: Path, files: Mapping[str, bytes | str | int]) -> None:
 
 
 def load(path: Path, **columns: str) -> Any:
-    return load_captions(path, columns=Columns(**columns), tokenizer=TOKENIZER)
+    return load_captions(Source(path=str(path), **columns), tokenizer=TOKENIZER)
 
 
 def matched(pairs: Samples) -> list[tuple[int, str]]:
@@ -202,6 +202,6 @@ def test_metadata_is_a_list_of_captions_where_its_columns_say_so(
 def test_a_tokenizer_is_trained_on_captions_to_learn_from(root: Path) -> None:
     put(root, {"captions.csv": "file,caption,split\n1.png,aa,train\n2.png,aa,train\n3.png,zz,test\n"})
     put(root, {"1.png": 1, "2.png": 2, "3.png": 3})
-    split = load_captions(root, vocabulary=64)
+    split = load_captions(Source(path=str(root), vocabulary=64))
     assert split is not None and split.test is not None
     assert split.train.parts[1].tokenizer.text(split.test.fetch(torch.arange(1))[2]) == "[UNK]"  # type: ignore[attr-defined]

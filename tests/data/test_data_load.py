@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from twinlens.batch import Split
-from twinlens.data.load import Source, load, matching, modality, pictures, tokenizer_of
+from twinlens.data.load import load, matching, modality, pictures, tokenizer_of
 from twinlens.data.pairs import Pairs
+from twinlens.data.source import Source
 from twinlens.data.text import Texts
 from twinlens.errors import InputError
 

@@ -11,8 +11,8 @@ import torch
 
 from twinlens.batch import Split
 from twinlens.data import text as module
-from twinlens.data.columns import Columns
 from twinlens.data.pairs import Pairs
+from twinlens.data.source import Source
 from twinlens.data.text import Texts, from_texts, load_text
 from twinlens.data.tokenizer import Tokenizer
 from twinlens.errors import InputError
@@ -23,7 +23,7 @@ TOKENIZER = Tokenizer.train(["the quick brown fox jumps over a lazy dog 0 1 2 3 
 def load(folder: Path, rows: Sequence[Mapping[str, Any]], **columns: str) -> Split:
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return load_text(path, columns=Columns(**columns), tokenizer=TOKENIZER)
+    return load_text(Source(path=str(path), **columns), tokenizer=TOKENIZER)
 
 
 def strings(texts: Any) -> list[str]:
@@ -153,7 +153,7 @@ def test_a_tokenizer_is_trained_on_what_is_learnt_from(tmp_path: Path, monkeypat
     monkeypatch.setattr(Tokenizer, "train", lambda texts, **how: (seen.extend(texts), real(texts, **how))[1])
     path = tmp_path / "a.csv"
     path.write_text("question,answer,split\nfox,dog,train\nlazy,brown,train\nhidden,secret,test\n")
-    split = load_text(path, kind="bpe", vocabulary=300)
+    split = load_text(Source(path=str(path), tokens="bpe", vocabulary=300))
     assert seen == ["fox", "lazy", "dog", "brown"]
     assert isinstance(split.test, Pairs) and isinstance(split.train, Pairs)
     assert split.train.parts[0].tokenizer is split.test.parts[1].tokenizer  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ from twinlens.errors import InputError
 def towers(dim: int = 6) -> Towers:
     torch.manual_seed(0)
     return Towers(
-        vit(3, 8, patch=2, width=8, depth=1, heads=2), words(9, 5, width=12, depth=1, heads=2), dim=dim
+        vit(3, 8, patch=2, width=8, depth=1, heads=2), words(9, 5, width=12, depth=1, heads=2), shared=dim
     ).eval()  # fmt: skip
 
 
@@ -36,4 +36,4 @@ def test_what_cannot_be_is_said() -> None:
     with pytest.raises(InputError, match="the space that two towers share is 0 wide: expected 1 or more"):
         towers(0)
     with pytest.raises(InputError, match="an encoder needs an int attribute dim"):
-        Towers(nn.Flatten(), nn.Flatten(), dim=4)
+        Towers(nn.Flatten(), nn.Flatten(), shared=4)

@@ -18,7 +18,7 @@ from twinlens.methods.clip import CLIP
 
 def towers() -> Towers:
     torch.manual_seed(0)
-    return Towers(vit(3, 8, patch=2, width=8, depth=1, heads=2), words(9, 5, width=8, depth=1, heads=2), dim=6)
+    return Towers(vit(3, 8, patch=2, width=8, depth=1, heads=2), words(9, 5, width=8, depth=1, heads=2), shared=6)
 
 
 def method(**settings: Any) -> CLIP:

@@ -1,42 +1,21 @@
 """An index finds what a loop over all cosines finds, keeps what it has embedded, and says what it cannot."""
 
-from collections.abc import Iterator
 from math import nan
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from pairs import COLOURS, captioned, image_text_run, rows, text_run, write
+from pairs import COLOURS, rows, write
 from torch.nn.functional import normalize
 
 import twinlens as tl
-from twinlens.data.load import Source
+from twinlens.data.source import Source
 from twinlens.data.text import from_texts
 from twinlens.errors import InputError
 from twinlens.search import Hit, Index, index
 
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TWINLENS_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(scope="module")
-def texts(folder: Path) -> tl.Run:
-    return text_run(folder / "texts", write(folder / "p.jsonl", rows(), "anchor", "positive"))
-
-
-@pytest.fixture(scope="module")
-def pictures(folder: Path) -> tl.Run:
-    return image_text_run(folder / "pictures", captioned(folder / "photos"))
+pytestmark = pytest.mark.usefixtures("one_cache")
 
 
 def test_finds_what_a_loop_over_all_finds(texts: tl.Run) -> None:

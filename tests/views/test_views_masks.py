@@ -388,5 +388,5 @@ def test_what_is_deleted_is_a_matter_of_the_key_and_as_likely_anywhere() -> None
 
 @pytest.mark.parametrize("share", [-0.1, 1.1])
 def test_a_share_of_words_is_a_share(share: float) -> None:
-    with pytest.raises(InputError, match=rf"a share of {share} of the words is deleted: expected one from 0 to 1"):
+    with pytest.raises(InputError, match=rf"a share of {share} of the words is asked for: expected one from 0 to 1"):
         deleted(keys(2), some_texts(2, 3), share)

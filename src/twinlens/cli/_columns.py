@@ -3,30 +3,27 @@
 import argparse
 from typing import Any
 
-from twinlens.data.load import Source
+import docstring_parser
+
+from twinlens.data.source import Source
 
 DATA = (
     "a folder of pictures, of pictures with captions or of texts; an .npy, .npz, .txt, .jsonl, .csv, .tsv or .parquet "
     "file; shards (.tar); or a known name"
 )
-_ABOUT = {
-    "text": "column of the texts, or of the first sides of pairs; title+text joins two",
-    "positive": "column of the second sides of pairs",
-    "score": "column of how alike the sides of a pair are",
-    "label": "column of the classes",
-    "split": "column that says train or test",
-    "where": "only rows such as lang=en; several conditions are separated by commas",
-}
+_NAMES = ("text", "positive", "score", "label", "split", "where")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Adds the options to a parser, each without a value where the column has one of the usual names."""
     group = parser.add_argument_group("columns", "of a table that are not recognised by their usual names")
-    for name, about in _ABOUT.items():
-        group.add_argument(f"--{name}", default="", metavar="CONDITION" if name == "where" else "COLUMN", help=about)
+    about = {one.arg_name: one.description for one in docstring_parser.parse(Source.__doc__ or "").params}
+    for name in _NAMES:
+        kind = "CONDITION" if name == "where" else "COLUMN"
+        group.add_argument(f"--{name}", default="", metavar=kind, help=about[name])
 
 
 def source(values: Any) -> str | Source:
     """The data that parsed arguments name, with its columns where some are named."""
-    named = {name: getattr(values, name) for name in _ABOUT if getattr(values, name)}
+    named = {name: getattr(values, name) for name in _NAMES if getattr(values, name)}
     return Source(path=values.data, **named) if named else str(values.data)

@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser
 from twinlens import build, discover, distributed, recipes
 from twinlens.cli import _columns
 from twinlens.data import known
-from twinlens.data.load import Source
+from twinlens.data.source import Source
 from twinlens.encoders.towers import Towers
 from twinlens.errors import InputError
 from twinlens.fit import pretrain
@@ -95,7 +95,7 @@ def _encoder_arguments(made: ArgumentParser, run: Run) -> None:
         for name, value in discover.settings(factory).items():
             made.add_argument(f"--{kind}_{name}", type=type(value), default=value)
     if len(factories) > 1:
-        made.add_class_arguments(Towers, skip={"first", "second", *discover.settings(discover.method(run.method))})
+        made.add_class_arguments(Towers, skip={"first", "second"})
 
 
 def given(run: Any) -> dict[str, Any]:

@@ -16,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 
 from twinlens.batch import Split
-from twinlens.data.columns import LABELS, Columns, column, complete, filled, joined, labelled, recognised, split, where
-from twinlens.data.folder import File, Opened, decoded, list_files, read_layout
+from twinlens.data.columns import LABELS, column, complete, filled, joined, labelled, recognised, split, where
+from twinlens.data.folder import PICTURES, File, Opened, decoded, list_files, read_layout
 from twinlens.data.pairs import Pairs
 from twinlens.data.pictures import Pictures
+from twinlens.data.source import Source
 from twinlens.data.tables import FILE, LABEL, SPLIT, Table, contents, few, read, repaired, separated
 from twinlens.data.text import Strings, tokenised
 from twinlens.data.tokenizer import Tokenizer
@@ -29,7 +30,6 @@ _ENDINGS = (".csv", ".tsv", ".jsonl", ".txt", ".json")
 _LISTS = [f"{name}{ending}" for name in ("captions", "metadata") for ending in _ENDINGS]
 _FILE = ("file", "image", "path", "file_name", "filename")
 _CAPTION = ("caption", "captions", "text", "name", "description")
-_PICTURE = (".jpg", ".jpeg", ".png", ".webp")
 
 
 class Found(NamedTuple):
@@ -41,27 +41,19 @@ class Found(NamedTuple):
     text: str
 
 
-def load_captions(
-    path: str | Path,
-    *,
-    size: int | None = None,
-    columns: Columns | None = None,
-    tokenizer: Tokenizer | None = None,
-    kind: str = "wordpiece",
-    vocabulary: int = 8192,
-) -> Split | None:
-    """Pairs of pictures and captions, None if `path` holds no captions.
+def load_captions(source: Source, *, size: int | None = None, tokenizer: Tokenizer | None = None) -> Split | None:
+    """Pairs of pictures and captions, None if the path holds no captions.
 
-    `path` is a folder of pictures with a .txt file of the same name beside each; or one with a list, such as
+    It is a folder of pictures with a .txt file of the same name beside each; or one with a list, such as
     captions.csv, that has a column file, image or path and a column caption, text or name; or a .tar file of
     WebDataset, or a folder of them. `size` is the side of the views in pixels, the rest as in `load_text`. A picture
     with several captions is in as many pairs. Raises InputError if more than 1 % of either side lack the other.
     """
-    path, columns = Path(path).expanduser(), columns or Columns()
-    if (found := _find(path, columns)) is None:
+    path = Path(source.path).expanduser()
+    if (found := _find(path, source)) is None:
         return None
-    rows = where(found.table, columns.where)
-    part, notes = split(found.table, rows, columns)
+    rows = where(found.table, source.where)
+    part, notes = split(found.table, rows, source)
     captions = joined(found.table, rows, found.text)
     names = column(found.table, rows, FILE).to_pylist()
     kept, more = _kept(path, found, captions, names, part)
@@ -72,15 +64,14 @@ def load_captions(
     pictures, unread = _decoded(path, [found.pictures[i] for i in used], found.opened, size)
     at = {name: i for i, name in enumerate(pictures.names or ())}
     kept &= [name in at for name in names]
-    label = columns.label or recognised(found.table, (*LABELS, "group"))
-    labels, classes, others = labelled(found.table, rows, replace(columns, label=label), paired=True)
+    label = source.label or recognised(found.table, (*LABELS, "group"))
+    labels, classes, others = labelled(found.table, rows, replace(source, label=label), paired=True)
 
     chosen = {name: np.flatnonzero(kept & (part == name)) for name in ("train", "test")}
     if len(chosen["train"]) < 2:
         raise InputError(f"{path} has fewer than two pictures with captions to learn from: expected some in its train")
     if tokenizer is None:
-        own = captions.take(pa.array(chosen["train"]))
-        tokenizer = Tokenizer.train(Strings([own]), kind=kind, vocabulary=vocabulary)
+        tokenizer = source.tokenizer(Strings([captions.take(pa.array(chosen["train"]))]))
     made = []
     for places in chosen.values():
         mine = complete(labels, places)
@@ -138,7 +129,7 @@ def lists_captions(file: Path, text: str = "") -> bool:
     return not there.isdisjoint(_FILE) and not there.isdisjoint([text.lower()] if text else _CAPTION)
 
 
-def _find(path: Path, columns: Columns) -> Found | None:
+def _find(path: Path, source: Source) -> Found | None:
     if path.suffix.lower() == ".tar" and path.is_file():
         if (found := _shards(path, [path])) is None:
             raise InputError(f"{path} holds no pictures with captions: expected members such as 1.jpg and 1.txt")
@@ -149,7 +140,7 @@ def _find(path: Path, columns: Columns) -> Found | None:
         return _shards(path, shards)
     pictures = list_files(path, least=0)
     for name in _LISTS:
-        if pictures and (path / name).is_file() and (found := _listed(path, path / name, pictures, columns)):
+        if pictures and (path / name).is_file() and (found := _listed(path, path / name, pictures, source)):
             return found
     return _beside(path, pictures)
 
@@ -185,11 +176,11 @@ def _layout(rows: pa.Table) -> pa.Table:
     return rows
 
 
-def _listed(root: Path, file: Path, pictures: list[File], columns: Columns) -> Found | None:
+def _listed(root: Path, file: Path, pictures: list[File], source: Source) -> Found | None:
     """A list with a column of files and one of captions; None where it is about other things."""
     table = _plain(file) if file.suffix == ".txt" else read(file)
     which = recognised(table, _FILE)
-    text = columns.text or recognised(table, [name for name in _CAPTION if name != which])
+    text = source.text or recognised(table, [name for name in _CAPTION if name != which])
     if not (which and text):
         if file.stem == "metadata":
             return None
@@ -241,7 +232,7 @@ def _shards(root: Path, shards: Sequence[Path]) -> Found | None:
     for shard in shards:
         part = re.match(r"train|test|val|dev", shard.name.lower())
         for members in _grouped(shard).values():
-            ending = next((ending for ending in _PICTURE if ending in members), None)
+            ending = next((ending for ending in PICTURES if ending in members), None)
             said = _said(shard, members)
             stem = f"{shard.name}/{next(iter(members.values())).name.split('.')[0]}"
             name = f"{stem}{ending}" if ending else stem

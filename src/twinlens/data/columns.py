@@ -1,7 +1,6 @@
 """A table's columns by what they are: texts, the sides of pairs, scores, labels, and which part a row belongs to."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from twinlens.data.source import Source
 from twinlens.data.tables import FILE, Table, few
 from twinlens.errors import InputError
 
@@ -32,25 +32,6 @@ _TRAIN, _TEST = ("train", "training"), ("test", "testing")
 _ASIDE = ("dev", "val", "valid", "validation")
 
 
-@dataclass(frozen=True)
-class Columns:
-    """Which columns hold what; "" is recognised by its usual names.
-
-    `text`: the texts, or the first sides of pairs; "title+text" joins two columns by a space. `positive`: the second
-    sides. `negative`: what is no answer, several separated by commas, or a column of lists. `score`: how alike the
-    sides are. `label`: the class. `split`: train or test. `where`: only rows whose column has a value, such as
-    "lang=en"; several are separated by commas.
-    """
-
-    text: str = ""
-    positive: str = ""
-    negative: str = ""
-    score: str = ""
-    label: str = ""
-    split: str = ""
-    where: str = ""
-
-
 class Rows(NamedTuple):
     """One part of a table: `sides` of equal length (one: texts; more: pairs), and labels (N,) as `Samples` has them."""
 
@@ -68,14 +49,14 @@ class Parts(NamedTuple):
     notes: tuple[str, ...]
 
 
-def choose(table: Table, columns: Columns) -> Parts:
-    """The rows of `table` by their columns. Raises InputError where one that is named or needed is missing."""
-    rows = where(table, columns.where)
-    sides = [joined(table, rows, name) for name in _sides(table, columns)]
-    sides += _negatives(table, rows, columns)
-    part, notes = split(table, rows, columns)
+def choose(table: Table, source: Source) -> Parts:
+    """The rows of `table` by their source. Raises InputError where one that is named or needed is missing."""
+    rows = where(table, source.where)
+    sides = [joined(table, rows, name) for name in _sides(table, source)]
+    sides += _negatives(table, rows, source)
+    part, notes = split(table, rows, source)
     kept, more = filled(table, sides, part)
-    labels, classes, others = labelled(table, rows, columns, paired=len(sides) > 1)
+    labels, classes, others = labelled(table, rows, source, paired=len(sides) > 1)
     notes += (*more, *others)
     names = rows[FILE].to_pylist() if FILE in rows.column_names else None
 
@@ -140,18 +121,18 @@ def recognised(table: Table, names: Sequence[str]) -> str:
     return next((there[name] for name in names if name in there), "")
 
 
-def _sides(table: Table, columns: Columns) -> list[str]:
+def _sides(table: Table, source: Source) -> list[str]:
     """The column of the texts, or those of the first and the second side."""
-    if columns.text:
-        return [columns.text, *filter(None, [columns.positive])]
+    if source.text:
+        return [source.text, *filter(None, [source.positive])]
     pairs = [(recognised(table, [first]), recognised(table, [second])) for first, second in _PAIRS]
-    if columns.positive:
-        firsts = [first for first, _ in pairs if first and first != columns.positive]
+    if source.positive:
+        firsts = [first for first, _ in pairs if first and first != source.positive]
         if not firsts:
             raise InputError(
-                f"{table.source} has no column that is known to go with {columns.positive!r}: name it by text"
+                f"{table.source} has no column that is known to go with {source.positive!r}: name it by text"
             )
-        return [firsts[0], columns.positive]
+        return [firsts[0], source.positive]
     if found := next((pair for pair in pairs if all(pair)), None):
         return list(found)
     if text := recognised(table, _TEXT):
@@ -162,15 +143,15 @@ def _sides(table: Table, columns: Columns) -> list[str]:
     )
 
 
-def _negatives(table: Table, rows: pa.Table, columns: Columns) -> list[pa.Array]:
+def _negatives(table: Table, rows: pa.Table, source: Source) -> list[pa.Array]:
     """Each negative of a row as a column of its own."""
-    names = [name.strip() for name in columns.negative.split(",") if name.strip()]
-    if not names and not columns.text:
+    names = [name.strip() for name in source.negative.split(",") if name.strip()]
+    if not names and not source.text:
         there = [name for name in rows.column_names if name.lower().rstrip("0123456789") in ("negative", "negative_")]
         names = sorted(there, key=lambda name: (len(name), name)) or list(
             filter(None, [recognised(table, ["negatives"])])
         )
-        names = names if recognised(table, [second for _, second in _PAIRS]) or columns.positive else []
+        names = names if recognised(table, [second for _, second in _PAIRS]) or source.positive else []
     found = []
     for name in names:
         values = column(table, rows, name)
@@ -188,16 +169,16 @@ def _negatives(table: Table, rows: pa.Table, columns: Columns) -> list[pa.Array]
     return found
 
 
-def split(table: Table, rows: pa.Table, columns: Columns) -> tuple[NDArray[np.str_], tuple[str, ...]]:
+def split(table: Table, rows: pa.Table, source: Source) -> tuple[NDArray[np.str_], tuple[str, ...]]:
     """The part of each row, "train", "test" or "" for neither, and a note on those of neither."""
-    name = columns.split or recognised(table, _SPLIT)
-    chosen = [term.partition("=")[0].strip() for term in columns.where.split(",")]
+    name = source.split or recognised(table, _SPLIT)
+    chosen = [term.partition("=")[0].strip() for term in source.where.split(",")]
     everything = np.full(len(rows), "train", dtype="<U5")
     if not name or name in chosen:
         return everything, ()
     values = pc.utf8_lower(pc.utf8_trim_whitespace(text_of(column(table, rows, name))))
     there = set(pc.unique(values).to_pylist())
-    if not there & {*_TRAIN, *_TEST, *_ASIDE} and not columns.split:
+    if not there & {*_TRAIN, *_TEST, *_ASIDE} and not source.split:
         return everything, ()  # another meaning of the word
     train, test = (pc.is_in(values, pa.array(names, pa.large_string())).to_numpy(False) for names in (_TRAIN, _TEST))
     if not train.any():
@@ -231,13 +212,13 @@ def filled(
 
 
 def labelled(
-    table: Table, rows: pa.Table, columns: Columns, *, paired: bool
+    table: Table, rows: pa.Table, source: Source, *, paired: bool
 ) -> tuple[NDArray[Any] | None, tuple[str, ...], tuple[str, ...]]:
     """Labels (N,): float64 scores, NaN where there is none, or int64 classes, -1 where there is none; and a note."""
-    score = columns.score or (recognised(table, _SCORE) if paired and not columns.label else "")
+    score = source.score or (recognised(table, _SCORE) if paired and not source.label else "")
     if score:
         return _numbers(table, rows, score), (), ()
-    if not (name := columns.label or recognised(table, LABELS)):
+    if not (name := source.label or recognised(table, LABELS)):
         return None, (), ()
     found = column(table, rows, name)
     if pa.types.is_nested(found.type):

@@ -18,7 +18,7 @@ from twinlens.data.pictures import Pictures
 from twinlens.data.work import concurrently, track
 from twinlens.errors import InputError
 
-_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp")
+PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 _TEST = ("test", "val", "valid", "validation")  # in this order of preference
 _NAMED = 10  # unreadable files that a note names
 
@@ -84,13 +84,13 @@ def list_files(root: Path, least: int = 2) -> list[File]:
         ]
         for name in names:
             path = Path(at, name)
-            if name[0] != "." and path.suffix.lower() in _EXTENSIONS and (path.is_file() or path.is_symlink()):
+            if name[0] != "." and path.suffix.lower() in PICTURES and (path.is_file() or path.is_symlink()):
                 status = path.stat() if path.exists() else path.lstat()  # a broken link is an unreadable picture
                 files.append(File(path.relative_to(root).as_posix(), status.st_size, status.st_mtime_ns))
     if len(files) < least:
         raise InputError(
             f"{root} holds {len(files) or 'no'} picture{'s' * (len(files) != 1)}: expected a folder with at least two "
-            f"files that end in {', '.join(_EXTENSIONS)}, in any subfolders"
+            f"files that end in {', '.join(PICTURES)}, in any subfolders"
         )
     return sorted(files)
 

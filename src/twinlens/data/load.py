@@ -1,7 +1,7 @@
 """Whatever the user names -> samples: pictures, texts, pairs of texts, pictures with captions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,56 +12,16 @@ from numpy.typing import NDArray
 from twinlens.batch import Samples, Split
 from twinlens.data import captions, idx, known, tables
 from twinlens.data.arrays import Part, from_arrays, from_file
-from twinlens.data.columns import Columns
-from twinlens.data.folder import from_folder
+from twinlens.data.folder import PICTURES, from_folder
 from twinlens.data.pairs import Pairs
 from twinlens.data.pictures import Pictures
+from twinlens.data.source import Source
 from twinlens.data.text import from_texts, load_text
 from twinlens.data.tokenizer import Tokenizer
 from twinlens.errors import InputError, unknown
 
 _LEAST = 8  # pixels
-_PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 _LOOKED_AT = 200  # files of a folder, to see what it holds
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """What to read, and how texts in it are found and become ids.
-
-    Args:
-        path: A path or a known name.
-        text: Column of the texts, or of the first sides of pairs; "title+text" joins two. "" takes the usual names, as
-            for all columns.
-        positive: Column of the second sides of pairs.
-        negative: Columns of what is no answer, separated by commas, or one of lists.
-        score: Column of how alike the sides of a pair are.
-        label: Column of the classes.
-        split: Column that says train or test.
-        where: Only rows such as "lang=en"; several conditions are separated by commas.
-        tokens: How texts become ids: "wordpiece" or "bpe", trained on the data, or a path to a tokenizer.json or to a
-            folder that holds one.
-        vocabulary: The most ids of a tokenizer that is trained; 8192, a guess for corpora of a few million words.
-    """
-
-    path: str
-    text: str = ""
-    positive: str = ""
-    negative: str = ""
-    score: str = ""
-    label: str = ""
-    split: str = ""
-    where: str = ""
-    tokens: str = "wordpiece"
-    vocabulary: int = 8192
-
-    def __str__(self) -> str:
-        return self.path
-
-    @property
-    def columns(self) -> Columns:
-        """Those that it names."""
-        return Columns(**{name: getattr(self, name) for name in Columns.__dataclass_fields__})
 
 
 Data = str | Path | NDArray[Any] | Sequence[str] | Source | Split | Samples
@@ -98,18 +58,10 @@ def load(what: Data, *, size: int | None = None, tokenizer: Tokenizer | None = N
 
 def _read(path: Path, source: Source, size: int | None, tokenizer: Tokenizer | None) -> Split:
     kind = modality(path)
-    if "text" in kind:
-        trained = source.tokens in ("wordpiece", "bpe")
-        how: dict[str, Any] = {
-            "columns": source.columns,
-            "tokenizer": tokenizer or (None if trained else Tokenizer.load(source.tokens)),
-            "kind": source.tokens if trained else "wordpiece",
-            "vocabulary": source.vocabulary,
-        }
-        if kind == "text":
-            return load_text(path, **how)
-        if (found := captions.load_captions(path, size=size, **how)) is not None:
-            return found
+    if kind == "text":
+        return load_text(source, tokenizer=tokenizer)
+    if kind == "image+text" and (found := captions.load_captions(source, size=size, tokenizer=tokenizer)) is not None:
+        return found
     if path.is_dir() and (parts := idx.find(path)) is not None:
         return from_arrays(path.name, *parts, size=size)
     if path.is_dir():
@@ -150,7 +102,7 @@ def _within(folder: Path, text: str) -> str:
     first = list(islice(folder.rglob("*"), _LOOKED_AT))
     if any(file.suffix.lower() == ".tar" or captions.lists_captions(file, text) for file in folder.iterdir()):
         return "image+text"
-    shown = [file for file in first if file.suffix.lower() in _PICTURES]
+    shown = [file for file in first if file.suffix.lower() in PICTURES]
     if any(file.with_suffix(".txt").is_file() for file in shown[:8]):
         return "image+text"
     return "image" if shown or not tables.holds_rows(folder) else "text"

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from twinlens.batch import Raw, Samples, Split
-from twinlens.data.columns import Columns, Rows, choose
+from twinlens.data.columns import Rows, choose
 from twinlens.data.pairs import Pairs
+from twinlens.data.source import Source
 from twinlens.data.tables import read
 from twinlens.data.tokenizer import Tokenizer
 from twinlens.data.work import track
@@ -103,23 +103,16 @@ class Texts(Samples):
         return said
 
 
-def load_text(
-    path: str | Path,
-    *,
-    columns: Columns | None = None,
-    tokenizer: Tokenizer | None = None,
-    kind: str = "wordpiece",
-    vocabulary: int = 8192,
-) -> Split:
+def load_text(source: Source, *, tokenizer: Tokenizer | None = None) -> Split:
     """The texts of a file or folder (`tables.read`), or `Pairs` of texts where it has the columns of pairs.
 
-    Without a tokenizer one is trained on the part to learn from, on all sides of pairs together: `kind` and
-    `vocabulary` as `Tokenizer.train` has them. Raises InputError.
+    `tokenizer` is an encoder's; without one it is the source's, which may be trained on the part to learn from, on all
+    sides of pairs together. Raises InputError.
     """
-    table = read(path)
-    train, test, notes = choose(table, columns or Columns())
+    table = read(source.path)
+    train, test, notes = choose(table, source)
     if tokenizer is None:
-        tokenizer = Tokenizer.train(Strings(train.sides), kind=kind, vocabulary=vocabulary)
+        tokenizer = source.tokenizer(Strings(train.sides))
     return Split(*(_made(table.name, rows, tokenizer, notes) for rows in (train, test) if rows is not None))
 
 

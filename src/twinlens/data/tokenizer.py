@@ -16,7 +16,7 @@ from torch import Tensor
 from twinlens.errors import InputError, unknown
 
 PADDING, UNKNOWN, BEGIN, END, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # ids 0 to 4, as in BERT
-_LEAST = {"wordpiece": 64, "bpe": 261}  # 256 bytes and the special ones; 64 is a guess at what spells anything at all
+KINDS = {"wordpiece": 64, "bpe": 261}  # 256 bytes and the special ones; 64 is a guess at what spells anything at all
 _AT_ONCE = 1_000  # texts
 _PROBE = "a"
 _USUAL = {"mask": (MASK, "<mask>"), "unk": (UNKNOWN, "<unk>", "<|endoftext|>")}
@@ -47,10 +47,10 @@ class Tokenizer:
         `kind` is "wordpiece" (Schuster and Nakajima, 2012, as in BERT) or "bpe" (Sennrich et al., 2016, over bytes as
         in GPT-2, which spells anything). `vocabulary` is the most ids it may have. Raises InputError.
         """
-        if kind not in _LEAST:
-            raise unknown("kind of tokenizer", kind, _LEAST)
-        if vocabulary < _LEAST[kind]:
-            raise InputError(f"vocabulary is {vocabulary}: expected {_LEAST[kind]} or more for kind={kind!r}")
+        if kind not in KINDS:
+            raise unknown("kind of tokenizer", kind, KINDS)
+        if vocabulary < KINDS[kind]:
+            raise InputError(f"vocabulary is {vocabulary}: expected {KINDS[kind]} or more for kind={kind!r}")
         texts = list(texts) if isinstance(texts, Iterator) else texts  # what is read more than once
         inner = (_wordpiece if kind == "wordpiece" else _bpe)(texts, vocabulary, lowercase)
         inner.post_processor = _template(inner)

@@ -16,15 +16,15 @@ class Towers(nn.Module):
     Args:
         first: (N, C, H, W) floating -> (N, D), with `dim` = D: the tower of pictures.
         second: (N, T) int64 -> (N, D'), with `dim` = D': the tower of texts.
-        dim: Width of the space they share; 512 (the authors' published ViT-B models).
+        shared: Width of the space they share, `dim` above; 512 (the authors' published ViT-B models).
     """
 
-    def __init__(self, first: nn.Module, second: nn.Module, *, dim: int = 512) -> None:
+    def __init__(self, first: nn.Module, second: nn.Module, *, shared: int = 512) -> None:
         super().__init__()
-        if dim < 1:
-            raise InputError(f"the space that two towers share is {dim} wide: expected 1 or more.")
-        self.image, self.text, self.dim = first, second, dim
-        self.project_image, self.project_text = _projection(first, dim), _projection(second, dim)
+        if shared < 1:
+            raise InputError(f"the space that two towers share is {shared} wide: expected 1 or more.")
+        self.image, self.text, self.dim = first, second, shared
+        self.project_image, self.project_text = _projection(first, shared), _projection(second, shared)
 
     def forward(self, view: Tensor) -> Tensor:
         """(N, C, H, W) floating or (N, T) int64 -> (N, dim)."""

@@ -21,9 +21,11 @@ from twinlens import distributed
 from twinlens.batch import Samples
 from twinlens.data import known
 from twinlens.data.decode import decode, measure, stored_side
-from twinlens.data.load import Data, Source
+from twinlens.data.folder import PICTURES
+from twinlens.data.load import Data
 from twinlens.data.pairs import Pairs
 from twinlens.data.pictures import Pictures
+from twinlens.data.source import Source
 from twinlens.data.text import Texts, from_texts
 from twinlens.embed import embed
 from twinlens.errors import InputError
@@ -34,7 +36,6 @@ Part = Literal["first", "second"]
 
 _VERSION = 1  # of the file's layout
 _KEY = b"twinlens.index"
-_PICTURE = (".jpg", ".jpeg", ".png", ".webp")
 
 
 class Hit(NamedTuple):
@@ -116,7 +117,7 @@ class Index:
 
     def _embedded(self, query: str | Path) -> Tensor:
         path = Path(query)
-        looks = isinstance(query, Path) or (path.suffix.lower() in _PICTURE and _is_file(path))
+        looks = isinstance(query, Path) or (path.suffix.lower() in PICTURES and _is_file(path))
         if looks or self.run.tokenizer is None:
             return self.run.embeddings(self._picture(path))
         return self.run.embeddings(from_texts([str(query)], name="query", tokenizer=self.run.tokenizer))
@@ -212,8 +213,8 @@ def _source(data: Data) -> str:
     if not isinstance(data, str | Path | Source) or str(data) in known.names():
         return ""
     path = Path(str(data)).expanduser()
-    columns = asdict(data.columns) if isinstance(data, Source) else {}
-    named = {name: value for name, value in columns.items() if value}
+    given = asdict(data) if isinstance(data, Source) else {}
+    named = {name: value for name, value in given.items() if value and name not in ("path", "tokens", "vocabulary")}
     return blake2b(json.dumps([path.suffixes, named]).encode() + _bytes(path)).hexdigest() if path.is_file() else ""
 
 

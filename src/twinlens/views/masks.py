@@ -178,12 +178,23 @@ def deleted(key: Tensor, ids: Tensor, share: float) -> Tensor:
     Raises:
         InputError: The share is not in [0, 1].
     """
+    gone = (ids < 0) | some_words(key, ids, share)
+    place = gone.int().argsort(dim=1, stable=True)
+    return ids.gather(1, place).masked_fill(gone.gather(1, place), PAD)
+
+
+def some_words(key: Tensor, ids: Tensor, share: float) -> Tensor:
+    """The share `share` of each row's own words, to the nearest whole number, but not all of them: (N, T) bool.
+
+    `ids` (N, T) int64; every set of words is as likely.
+
+    Raises:
+        InputError: The share is not in [0, 1].
+    """
     if not 0 <= share <= 1:
-        raise InputError(f"a share of {share} of the words is deleted: expected one from 0 to 1.")
+        raise InputError(f"a share of {share} of the words is asked for: expected one from 0 to 1.")
     there = ids >= 0
     length = there.sum(dim=1)
     count = (share * length.double()).round().long().minimum(length - 1)
     order = random.uniform(key, ids.shape[1]).masked_fill(~there, 1.0)  # below 1: what fills up ranks last
-    gone = ~there | (_rank(order) < count[:, None])
-    place = gone.int().argsort(dim=1, stable=True)
-    return ids.gather(1, place).masked_fill(gone.gather(1, place), PAD)
+    return there & (_rank(order) < count[:, None])

@@ -9,6 +9,7 @@ from torch import Tensor
 from twinlens import random
 from twinlens.batch import PAD, Maker, Raw, Views
 from twinlens.errors import InputError, unknown
+from twinlens.views.masks import deleted, some_words
 
 Pair = Literal["same", "spans", "neighbours"]
 
@@ -104,16 +105,10 @@ class TextViews(Maker):
         """A window without the words that are left out, and with some hidden; one word at least stays as it is."""
         if not self.deleted and not self.hidden:
             return self._whole(raw, start, count)
-        words = _words(raw, start, count)  # (N, W)
-        rank = random.uniform(key, words.shape[1]).masked_fill(words < 0, 2).argsort(1).argsort(1)  # (N, W)
-        left_out = rank < ((count * self.deleted).round().minimum(count - 1))[:, None]
-        order = left_out.byte().argsort(dim=1, stable=True)  # those that stay come first, in order
-        words = words.masked_fill(left_out, PAD).gather(1, order)
-        stay = (words >= 0).sum(1)
-        rank = random.uniform(random.fold(key, 0), words.shape[1]).masked_fill(words < 0, 2).argsort(1).argsort(1)
-        hides = rank < ((stay * self.hidden).round().minimum(stay - 1))[:, None]
-        words = words.masked_fill(hides, self.unknown)[:, : int(stay.max())]
-        return _framed(words, stay, raw[2], raw[3])
+        words = deleted(key, _words(raw, start, count), self.deleted)  # (N, W)
+        words = words.masked_fill(some_words(random.fold(key, 0), words, self.hidden), self.unknown)
+        stay = (words >= 0).sum(dim=1)
+        return _framed(words[:, : int(stay.max())], stay, raw[2], raw[3])
 
     def _whole(self, raw: Raw, start: Tensor, count: Tensor, length: int | None = None) -> Tensor:
         view = _framed(_words(raw, start, count), count, raw[2], raw[3])
