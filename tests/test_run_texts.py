@@ -113,3 +113,9 @@ def test_parts_by_words_change_no_weight(name: str, tmp_path: Path) -> None:
     for p, q, first in zip(*(run.parameters() for run in (one.encoder, parts.encoder, one.untrained)), strict=True):
         torch.testing.assert_close(p, q)
         assert not torch.equal(p, first)
+
+
+def test_pictures_with_captions_are_judged_by_their_labels_too(tmp_path: Path, folder: Path, pictures: tl.Run) -> None:
+    labelled = pictures.read(str(folder / "photos")).train.labelled(np.arange(36) % 3, ("red", "green", "blue"))
+    found = pictures.evaluate(labelled, allow_leaks=False)
+    assert {"raw input", "untrained encoder"} <= set(found.results[0].baselines)

@@ -3,13 +3,11 @@
 Of pairs that people have scored, Spearman's correlation with the scores; of others, how well each part finds the other.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from hashlib import blake2b
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -24,6 +22,7 @@ from twinlens.errors import InputError
 from twinlens.evaluate.baselines import RAW, UNTRAINED
 from twinlens.evaluate.crossing import crossing
 from twinlens.evaluate.evaluation import Evaluation
+from twinlens.evaluate.leaks import contents
 from twinlens.evaluate.result import Result
 from twinlens.evaluate.sts import sts
 from twinlens.evaluate.tfidf import TfIdf
@@ -142,15 +141,6 @@ def alike(pairs: Pairs) -> NDArray[np.int64]:
 
 
 def _first(samples: Samples) -> list[int]:
-    """For each sample the place of the first that is equal to it: of texts in words, of others in raw content."""
-    known: dict[Hashable, int] = {}
-    return [known.setdefault(content, place) for place, content in enumerate(_contents(samples))]
-
-
-def _contents(samples: Samples) -> Iterator[Hashable]:
-    if isinstance(samples, Texts):
-        yield from (samples.text(i) for i in range(len(samples)))
-        return
-    for index in torch.arange(len(samples)).split(1024):
-        for row in samples.fetch(index)[0]:
-            yield blake2b(row.cpu().numpy().tobytes(), digest_size=16).digest()
+    """For each sample the place of the first that is equal to it."""
+    known: dict[bytes, int] = {}
+    return [known.setdefault(content, place) for place, content in enumerate(contents(samples))]

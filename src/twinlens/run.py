@@ -253,7 +253,7 @@ class Run:
         def of(module: nn.Module | None) -> Callable[[Samples], torch.Tensor]:
             return partial(self.embeddings, encoder=module)
 
-        if train.modality == "image":
+        if train.modality.split("+")[0] == "image":
             raw = {RAW: of(Raw()), POOLED: of(Pooled())}
         else:
             raw = {RAW: TfIdf(train)}

@@ -84,9 +84,10 @@ def test_what_cannot_be_is_said() -> None:
             sbert(objective="regression").encode(pairs(u, v, torch.tensor(wrong)))
     with pytest.raises(InputError, match="objective is 'ranking': expected classification or regression"):
         sbert(objective="ranking")
-    for settings in ({"classes": 1}, {"largest": 0.0}):
-        with pytest.raises(InputError, match="expected 2 or more, and above 0"):
-            sbert(**settings)
+    with pytest.raises(InputError, match="classes is 0: expected 2 or more; where pairs have scores"):
+        sbert(classes=0)
+    with pytest.raises(InputError, match=r"largest is 0\.0: expected a number above 0"):
+        sbert(largest=0.0)
     with pytest.raises(InputError, match="temperature is 0: expected a number above 0"):
         CoSENT(Given(), temperature=0)
 

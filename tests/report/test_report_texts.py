@@ -13,7 +13,7 @@ from torch import nn
 from twinlens.batch import PAD, Views
 from twinlens.method import Method
 from twinlens.report import geometry, pictures, shows, stored
-from twinlens.report.shows import END, HIDDEN, OTHER, SAME
+from twinlens.report.shows import END, HIDDEN, OTHER, SAME, judged_by
 
 CPU = torch.device("cpu")
 WORDS = Tokenizer(["the", "cat", "sat", "##s", "dog", "on"])
@@ -223,3 +223,8 @@ def test_cells_survive_the_file():
         back = shows.unpack("views", shows.pack("views", shows.cells(made)))
         assert all(np.array_equal(one, other) for one, other in zip(made, shows.apart(back), strict=True))
     assert shows.unpack("views", {}) is None
+
+
+def test_what_a_run_is_judged_by_follows_from_its_data():
+    assert judged_by({"modality": "image+text"}) == judged_by({"modality": "text+text"}) == "PAIRS"
+    assert judged_by({"modality": "text"}) == judged_by({}) == judged_by("digits") == "LABELLED_DATA"

@@ -13,7 +13,7 @@ import twinlens as tl
 from twinlens.data.source import Source
 from twinlens.data.text import from_texts
 from twinlens.errors import InputError
-from twinlens.search import Hit, Index, index
+from twinlens.search import Hit, Index
 
 pytestmark = pytest.mark.usefixtures("one_cache")
 
@@ -74,13 +74,13 @@ def test_an_index_is_kept_and_made_anew_where_something_changed(
     file = texts.folder / "index-kept-first.parquet"
     assert file.exists()
     with monkeypatch.context() as patch:
-        patch.setattr(index, "embed", None)  # nothing is embedded again
+        patch.setattr(tl.Run, "embeddings", None)  # nothing is embedded again
         patch.setattr(tl.Run, "read", None)  # and a file is not even read
         again = Index.keep(texts, str(path))
     assert torch.equal(again.vectors, made.vectors) and again.what == made.what and torch.equal(again.rows, made.rows)
     assert again.search("a blue bird") == made.search("a blue bird")
     with monkeypatch.context() as patch:
-        patch.setattr(index, "embed", None)
+        patch.setattr(tl.Run, "embeddings", None)
         with pytest.raises(TypeError):  # another part
             Index.keep(texts, str(path), file, part="second")
     write(path, rows(31), "anchor", "positive")
@@ -100,13 +100,13 @@ def test_data_of_equal_content_is_embedded_once(
     folder: Path, pictures: tl.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = Index.keep(pictures, str(folder / "photos"), folder / "there.parquet")
-    monkeypatch.setattr(index, "embed", None)
+    monkeypatch.setattr(tl.Run, "embeddings", None)
     again = Index.keep(pictures, str(folder / "photos"), folder / "there.parquet")
     assert torch.equal(again.vectors, made.vectors) and again.facts == made.facts and again.facts.source == ""
 
 
 def test_a_diverged_encoder_is_refused(folder: Path, texts: tl.Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "embed", lambda encoder, samples, maker, device, index: torch.full((len(index), 2), nan))
+    monkeypatch.setattr(tl.Run, "embeddings", lambda run, samples: torch.full((len(samples), 2), nan))
     with pytest.raises(InputError, match="2 of 2 embeddings are not finite: the encoder has diverged"):
         Index.build(texts, ["one", "two"])
 

@@ -15,6 +15,7 @@ from twinlens.encoders.towers import Towers
 from twinlens.errors import InputError
 from twinlens.fit import pretrain
 from twinlens.plan import plan
+from twinlens.report.shows import judged_by
 from twinlens.run import Run
 from twinlens.train import Training
 
@@ -127,5 +128,4 @@ def run(arguments: list[str]) -> None:
     if found_verdict := done.verdict:
         print(f"\n{found_verdict.word}: {found_verdict.cause} {found_verdict.remedy}".rstrip(), file=sys.stderr)
     print(f"\n{done.folder}: encoder.safetensors, metrics.jsonl, run.json and report.html are there.", file=sys.stderr)
-    what = "PAIRS" if "+" in done.modality else "LABELLED_DATA"
-    print(f"How good is it?  twinlens evaluate {done.folder} {what}", file=sys.stderr)
+    print(f"How good is it?  twinlens evaluate {done.folder} {judged_by(done.facts['data'])}", file=sys.stderr)

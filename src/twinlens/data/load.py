@@ -147,5 +147,5 @@ def pictures(samples: Samples) -> Pictures | None:
 
 def tokenizer_of(samples: Samples) -> Tokenizer | None:
     """What made the ids of the texts among samples; None where there are none."""
-    parts = samples.parts if isinstance(samples, Pairs) else (samples,)
+    parts = (samples, *getattr(samples, "parts", ()))
     return next((part.tokenizer for part in parts if hasattr(part, "tokenizer")), None)

@@ -39,11 +39,12 @@ class SBERT(Method):
         if objective not in ("classification", "regression"):
             raise InputError(f"objective is {objective!r}: expected classification or regression.")
         learns = objective == "classification"
-        if (learns and classes < 2) or not largest > 0:
+        if learns and classes < 2:
             raise InputError(
-                f"{classes} classes, and {largest} for the largest score: expected 2 or more, and above 0; for scores "
-                f"in place of classes, set --objective regression."
+                f"classes is {classes}: expected 2 or more; where pairs have scores, set --objective regression."
             )
+        if not largest > 0:
+            raise InputError(f"largest is {largest}: expected a number above 0, the score of two that are alike.")
         self.encoder, self.classes, self.largest = encoder, classes, largest
         self.W = nn.Linear(3 * dim_of(encoder), classes, bias=False) if learns else None
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from twinlens import random
 from twinlens.batch import Maker, Raw, Samples, Views
+from twinlens.data.load import tokenizer_of
 from twinlens.encoders.contract import evaluating
 from twinlens.errors import InputError
 from twinlens.feed import create
@@ -19,7 +20,7 @@ from twinlens.report import pictures
 from twinlens.report.content import Content
 from twinlens.report.figures import Pixels
 from twinlens.report.pictures import grid, image
-from twinlens.report.shows import HIDDEN, alike, apart, cells, columns, compared, drawable, pack, readable, tokenizer
+from twinlens.report.shows import HIDDEN, alike, apart, cells, columns, compared, drawable, pack, readable
 from twinlens.views.colour import pixels
 
 SHEET, DRAWN, ACROSS, ROUTES, STEPS = 8, 32, 8, 3, 7
@@ -66,7 +67,7 @@ def _shown(
     raw, index = _raw(held, SHEET, device)
     labels = None if held.labels is None or not views.labels else torch.from_numpy(held.labels).to(device)[index]
     batch = create(maker, views, raw, index, random.keys(seed, 0, index), labels)
-    shown, words = dict(method.show(batch)), tokenizer(held)
+    shown, words = dict(method.show(batch)), tokenizer_of(held)
     read = {title: view for title, view in shown.items() if readable(view)}
     made = columns(shown, words)
     if words is not None and read:

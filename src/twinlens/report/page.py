@@ -17,14 +17,15 @@ from twinlens.report.latent import between, directions
 from twinlens.report.learnt import decoded_section, drawn_section, predicted_section
 from twinlens.report.near import found_section, map_section, neighbours_section
 from twinlens.report.pictures import drawn, sheet, undrawable
-from twinlens.report.shows import HIDDEN, apart
+from twinlens.report.shows import HIDDEN, apart, judged_by
 
 ROWS = 8  # samples shown with their views
 
 
 def write(path: str | Path, content: Content) -> None:
     """Writes the report: one HTML file without links, scripts or anything to fetch."""
-    command = f"twinlens evaluate {shlex.quote(str(Path(path).parent))} LABELLED_DATA"
+    data = judged_by(content.settings.get("data"))
+    command = f"twinlens evaluate {shlex.quote(str(Path(path).parent))} {data}"
     sections = [
         ("Evaluation", evaluation_section(content.evaluation, command)),
         ("Curves", _curves(content)),

@@ -47,6 +47,11 @@ class Told(Protocol):
     def text(self, i: int) -> str: ...
 
 
+def judged_by(data: object) -> str:
+    """What a run's encoder is evaluated on, as the command line calls it, by what is known of the run's own data."""
+    return "PAIRS" if isinstance(data, Mapping) and "+" in data.get("modality", "") else "LABELLED_DATA"
+
+
 def line(text: str, most: int = KEPT) -> str:
     """A text as one line of at most `most` characters, without any that a page cannot hold."""
     text = _UNSEEN.sub("", " ".join(text[: 8 * most].split()))
@@ -62,12 +67,6 @@ def parts(samples: Samples, maker: Maker) -> dict[str, tuple[Samples, Maker]]:
     kinds = ["picture" if part.modality == "image" else part.modality for part in several]
     titles = [f"{kind} {kinds[:i].count(kind) + 1}" if kinds.count(kind) > 1 else kind for i, kind in enumerate(kinds)]
     return dict(zip(titles, zip(several, makers, strict=True), strict=True))
-
-
-def tokenizer(samples: Samples) -> Words | None:
-    """What makes words of ids, of samples or of the first of their parts that has it."""
-    each = (samples, *getattr(samples, "parts", ()))
-    return next((found for one in each if (found := getattr(one, "tokenizer", None)) is not None), None)
 
 
 def drawable(view: Tensor) -> bool:

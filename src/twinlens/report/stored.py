@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from twinlens import random
 from twinlens.batch import Maker, Samples, Views
+from twinlens.data.load import tokenizer_of
 from twinlens.embed import embed
 from twinlens.feed import create
 from twinlens.method import Method
 from twinlens.report import geometry, page
 from twinlens.report.content import Content
 from twinlens.report.learnt import learnt
-from twinlens.report.shows import Cells, Column, cells, clean, columns, every, line, pack, parts, tokenizer, unpack
+from twinlens.report.shows import Cells, Column, cells, clean, columns, every, line, pack, parts, unpack
 
 SHEET, FOUND = 8, 5  # samples in the sheet of views, or that look for their other part; how many are found
 
@@ -79,7 +80,7 @@ def view_sheet(learn: Samples, maker: Maker, views: Views, seed: int) -> tuple[l
     made = create(maker, views, learn.fetch(index), index, random.keys(seed, 0, index)).views
     of_parts = views.paired and len(made) == len(whole) > 1
     names = [f"{title}, seen" for title in whole] if of_parts else [f"view {i}" for i in range(1, len(made) + 1)]
-    made_columns = columns({**whole, **dict(zip(names, made, strict=True))}, tokenizer(learn))
+    made_columns = columns({**whole, **dict(zip(names, made, strict=True))}, tokenizer_of(learn))
     return list(made_columns), cells(list(made_columns.values()))
 
 

@@ -27,7 +27,6 @@ from twinlens.data.pairs import Pairs
 from twinlens.data.pictures import Pictures
 from twinlens.data.source import Source
 from twinlens.data.text import Texts, from_texts
-from twinlens.embed import embed
 from twinlens.errors import InputError
 from twinlens.nearest import top_k
 from twinlens.run import Run
@@ -166,7 +165,7 @@ def _built(run: Run, every: list[Samples], facts: _Facts) -> Index:
                 chosen.append(i)
         start += len(samples)
         if chosen:
-            vectors.append(_embedded(run, samples, torch.tensor(chosen)))
+            vectors.append(run.embeddings(samples.subset(torch.tensor(chosen))))
     z = torch.cat(vectors)
     if bad := int((~z.isfinite()).any(1).sum()):
         raise InputError(f"{bad} of {len(z)} embeddings are not finite: the encoder has diverged, train it anew.")
@@ -183,16 +182,6 @@ def _said(part: str, samples: Samples) -> list[str]:
     if samples.names is not None:
         return list(samples.names)
     return [f"{part} {i}" for i in range(len(samples))]
-
-
-def _embedded(run: Run, samples: Samples, index: Tensor) -> Tensor:
-    """(n, D) of the samples at `index` (n,); texts of like length together, as each is filled up to the longest."""
-    maker, device = run.maker(samples.modality), distributed.device()
-    if samples.lengths is None:
-        return embed(run.encoder, samples, maker, device=device, index=index)
-    order = samples.lengths.cpu()[index].argsort(stable=True)
-    found = embed(run.encoder, samples, maker, device=device, index=index[order])
-    return torch.empty_like(found).index_copy_(0, order, found)
 
 
 def _content(every: list[Samples]) -> str:
