@@ -46,10 +46,13 @@ SHOTS = (10, 100, 1000)
 DIM, WINDOW, SMOOTH, SHIFT = 256, 5, 0.75, 1.0  # of word vectors: width, words on either side, that paper's alpha and k
 ENCODER = {"width": 256, "depth": 4, "heads": 4}
 STAGES: dict[str, tuple[str, dict[str, Any]]] = {
-    "masked words": ("mlm", {**ENCODER, "length": 128, "batch": 128, "rate": 1e-3, "epochs": 1}),
+    "masked words": (
+        "mlm",
+        {**ENCODER, "length": 64, "batch": 32, "rate": 1e-3, "epochs": 3.5, "masked": 0.3},
+    ),
     "spans": (
         "simclr",
-        {"length": 128, "batch": 256, "rate": 5e-4, "epochs": 0.4, "pair": "spans", "hidden": 512, "temperature": 0.1},
+        {"length": 64, "batch": 128, "rate": 5e-4, "epochs": 2, "pair": "spans", "hidden": 512, "temperature": 0.1},
     ),
     "sentences": (
         "simclr",
