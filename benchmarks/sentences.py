@@ -15,7 +15,7 @@ scores (SimCSE: the same sentence twice, differing by dropout), and judged by Sp
 import gzip
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,72 +45,95 @@ CLAIM = (
 SHOTS = (10, 100, 1000)
 DIM, WINDOW, SMOOTH, SHIFT = 256, 5, 0.75, 1.0  # of word vectors: width, words on either side, that paper's alpha and k
 ENCODER = {"width": 256, "depth": 4, "heads": 4}
-STAGES: dict[str, tuple[str, dict[str, Any]]] = {
+STAGES: dict[str, tuple[str, dict[str, Any], str, str]] = {  # method, settings, what it learns from, where it begins
     "masked words": (
         "mlm",
         {**ENCODER, "length": 64, "batch": 32, "rate": 1e-3, "epochs": 3.5, "masked": 0.3},
+        "unlabelled",
+        "",
     ),
     "spans": (
         "simclr",
         {"length": 64, "batch": 128, "rate": 5e-4, "epochs": 2, "pair": "spans", "hidden": 512, "temperature": 0.1},
+        "unlabelled",
+        "masked words",
     ),
     "sentences": (
         "simclr",
         {"length": 64, "batch": 128, "rate": 2e-4, "epochs": 3, "hidden": 256, "temperature": 0.05},
+        "sentences",
+        "masked words",
     ),
 }
+THEN = "masked words, then "
+REVIEWS = ("untrained", "word vectors", "TF-IDF", "masked words", THEN + "spans")
+SIMILARITY = ("untrained", "word vectors", "TF-IDF", THEN + "spans", THEN + "sentences")
 SAME = {"whole": True, "precision": "bf16-mixed"}  # half the time of float32 where the processor knows it
 VALIDATION = 5000
 
 
 def main() -> None:
-    """Trains what is not trained yet, judges it, and writes the result."""
+    """Trains what is not trained yet, judges what is not judged yet, and writes the result anew after each."""
     parser = _record.parser(__doc__)
     parser.add_argument("--runs", type=Path, help="where runs are kept (default: runs/benchmarks/sentences)")
     parser.add_argument("--validation", action="store_true", help="to choose settings")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these stages and embeddings")
     options = _record.parsed(parser)
     runs = options.runs or Path("runs/benchmarks/sentences")
     runs = options.out / "runs" if options.smallest else runs
     runs.mkdir(parents=True, exist_ok=True)
     data = _Made(runs) if options.smallest else _Real(runs)
     changes = {"batch": 16, "epochs": 1, "width": 32, "depth": 1, "heads": 2, "length": 32} if options.smallest else {}
-    masked = trained("masked words", data.unlabelled, runs, None, changes)
-    spans = trained("spans", data.unlabelled, runs, masked, changes)
-    sentences = trained("sentences", data.sentences, runs, masked, changes)
-    rows = [*reviews(masked, spans, data, options.validation), *similarity(sentences, spans, data, options.validation)]
-    for row in rows:
-        print(json.dumps(row), flush=True)
-    _record.write("sentences_validation" if options.validation else "sentences", CLAIM, rows, [0], out=options.out)
+    for stage, (_, _, kind, start) in STAGES.items():
+        if not options.only or stage in options.only:
+            trained(stage, getattr(data, kind), runs, start, changes)
+    name = "sentences_validation" if options.validation else "sentences"
+    rows = _record.kept(name, options.out)
+    for judged, judge in ((REVIEWS, review), (SIMILARITY, similarity)):
+        for embedding in judged:
+            here = {"data": "imdb" if judge is review else "sts", "embedding": embedding}
+            if (options.only and embedding not in options.only) or any(row.items() >= here.items() for row in rows):
+                continue
+            rows.append(here | {"commit": _record.commit()} | judge(embedding, runs, data, options.validation))
+            print(json.dumps(rows[-1]), flush=True)
+            _record.write(name, CLAIM, rows, [0], out=options.out)
 
 
-def trained(stage: str, data: Path, runs: Path, start: Run | None, changes: dict[str, Any]) -> Run:
-    """The run of one stage, trained unless it is there; a later one begins from an earlier one's encoder."""
-    path = runs / stage.replace(" ", "-")
-    if not (path / "encoder.safetensors").exists():
-        method, settings = STAGES[stage]
-        settings = settings | {name: value for name, value in changes.items() if name in settings}
-        resume = (path / "run.json").exists()
-        pretrain(str(data), method, out=path, encoder=start and str(start.folder), resume=resume, **SAME, **settings)
-    return load(path)
+def folder(stage: str, runs: Path) -> Path:
+    """Where the run of a stage is kept."""
+    return runs / stage.replace(" ", "-")
 
 
-def reviews(masked: Run, spans: Run, data: Any, validation: bool) -> list[dict[str, Any]]:
-    """Probes of the reviews' embeddings, by what made them."""
-    train, test, texts = data.labelled(masked, validation)
+def trained(stage: str, data: Path, runs: Path, start: str, changes: dict[str, Any]) -> None:
+    """Trains a stage unless that is done; a later one begins from an earlier one's encoder."""
+    path = folder(stage, runs)
+    if (path / "encoder.safetensors").exists():
+        return
+    method, settings, *_ = STAGES[stage]
+    settings = settings | {name: value for name, value in changes.items() if name in settings}
+    encoder = str(folder(start, runs)) if start else None
+    pretrain(str(data), method, out=path, encoder=encoder, resume=(path / "run.json").exists(), **SAME, **settings)
+
+
+def features(embedding: str, runs: Path, data: Any) -> Callable[[Samples], Tensor]:
+    """What gives each text its embedding of that name."""
+    first = load(folder("masked words", runs))
+    if embedding == "untrained":
+        return lambda texts: first.embeddings(texts, first.untrained)
+    if embedding == "word vectors":
+        vectors = word_vectors(first.read(str(data.unlabelled)).train)
+        return lambda texts: averaged(texts, vectors)
+    return load(folder(embedding.removeprefix(THEN), runs)).embeddings
+
+
+def review(embedding: str, runs: Path, data: Any, validation: bool) -> dict[str, Any]:
+    """Probes of the reviews' embeddings; of TF-IDF logistic regression on the same draws of labels."""
+    train, test, texts = data.labelled(load(folder("masked words", runs)), validation)
     protocol = Protocol("reviews", ("linear", "few"), shots=tuple(n for n in SHOTS if n <= len(train) // 4))
-    vectors = word_vectors(masked.read(str(data.unlabelled)).train)
-    features = {
-        "masked words": masked.embeddings,
-        "masked words, then spans": spans.embeddings,
-        "untrained": lambda part: masked.embeddings(part, masked.untrained),
-        "word vectors": lambda part: averaged(part, vectors),
-    }
-    rows = []
-    for name, of in features.items():
-        found = protocol.measure(*(Labelled(of(part), part.labels) for part in (train, test)))
-        rows.append({"data": "imdb", "embedding": name} | {one.name: _plain(one) for one in found})
-        print(json.dumps(rows[-1]), flush=True)
-    return [*rows, {"data": "imdb", "embedding": "TF-IDF"} | tfidf(*texts, train.labels, test.labels, protocol.shots)]
+    if embedding == "TF-IDF":
+        return tfidf(*texts, train.labels, test.labels, protocol.shots)
+    of = features(embedding, runs, data)
+    return {one.name: _plain(one) for one in protocol.measure(*(Labelled(of(x), x.labels) for x in (train, test)))}
 
 
 def tfidf(
@@ -134,20 +157,16 @@ def tfidf(
     return {name: _plain(one) for name, one in found.items()}
 
 
-def similarity(sentences: Run, spans: Run, data: Any, validation: bool) -> list[dict[str, Any]]:
-    """Spearman's correlation of the STS benchmark, by what made the embeddings."""
+def similarity(embedding: str, runs: Path, data: Any, validation: bool) -> dict[str, Any]:
+    """Spearman's correlation of the STS benchmark."""
     first, second, scores = data.pairs(validation)
-    sides = [from_texts(side, tokenizer=sentences.tokenizer) for side in (first, second)]
-    vectors = word_vectors(sentences.read(str(data.unlabelled)).train)
-    vectoriser = TfidfVectorizer().fit([*first, *second])
-    features = {
-        "masked words, then sentences": [sentences.embeddings(side) for side in sides],
-        "masked words, then spans": [spans.embeddings(side) for side in sides],
-        "untrained": [sentences.embeddings(side, sentences.untrained) for side in sides],
-        "word vectors": [averaged(side, vectors) for side in sides],
-        "TF-IDF": [torch.from_numpy(vectoriser.transform(side).toarray()).float() for side in (first, second)],
-    }
-    return [{"data": "sts", "embedding": name, "Spearman": _plain(sts(*z, scores))} for name, z in features.items()]
+    if embedding == "TF-IDF":
+        vectoriser = TfidfVectorizer().fit([*first, *second])
+        z = [torch.from_numpy(vectoriser.transform(side).toarray()).float() for side in (first, second)]
+    else:
+        tokenizer, of = load(folder("masked words", runs)).tokenizer, features(embedding, runs, data)
+        z = [of(from_texts(side, tokenizer=tokenizer)) for side in (first, second)]
+    return {"Spearman": _plain(sts(*z, scores))}
 
 
 def word_vectors(texts: Samples) -> Tensor:
