@@ -1,7 +1,6 @@
 """Pretext tasks: views that know their own answer. Adding a task is adding a function here, and its line in TASKS.
 
-All are asked of pictures. A tile that is shown by itself is enlarged to the size of the view that it was cut from, so
-that an encoder made for whole views takes it whatever its patch.
+All are asked of pictures, and what is shown has the size of a view, so that an encoder made for those takes it.
 """
 
 from collections.abc import Callable
@@ -17,12 +16,11 @@ from torch.nn import functional as F
 
 from twinlens.batch import Views
 from twinlens.errors import InputError, unknown
-from twinlens.random import bits, fold, normal, uniform
+from twinlens.random import bits, fold, uniform
 from twinlens.views.lab import lab, middles, srgb
 
 PERMUTATIONS = 100  # a guess for data smaller than ImageNet, for which Noroozi & Favaro take 1000
 CELLS = 4  # colours are asked of so many cells along each side, as many as the small encoder's embedding keeps
-_NOISE = 32  # pixels after which the noise of dropped colours repeats
 _FLAT = 1e-4  # variance of a third of a grey level
 
 Made = tuple[tuple[Tensor, ...], Tensor]
@@ -87,18 +85,26 @@ def jigsaw(made: tuple[Tensor, ...], key: Tensor) -> Made:
 
 
 def relative_position(made: tuple[Tensor, ...], key: Tensor) -> Made:
-    """Which of the eight tiles around the first, row by row, the second is (Doersch et al. 2015, arXiv 1505.05192).
+    """Where the second of two tiles lies beside the first (Doersch et al. 2015, arXiv 1505.05192): one of eight ways.
 
-    Tiles are 96 of 144 pixels, half a tile apart, and moved by up to 7 pixels; of pictures in colour each tile keeps
-    one channel, the others being noise of a hundredth of its deviation, since lenses bend colours away from the middle
-    (sections 3.1 and 3.2). Mean and resolution of the tiles are left as they are.
+    The ways go row by row, from above on the left to below on the right. Tiles are 96 of 144 pixels, half a tile apart,
+    and moved by up to 7 pixels (section 3.1 there); the view is two by two of them, as small pictures would leave
+    little in a ninth. Each is shown at its own scale, anywhere in an empty view: an encoder so learns from what is as
+    large as in the pictures it is made for. Two tiles of three are grey, since lenses bend colours away from the middle
+    (section 3.2 keeps one channel, which is no picture; grey: Kolesnikov et al. 2019, arXiv 1901.09005).
     """
     (view,) = made
     answer = _draw(fold(key, 0), 8)
-    cell = torch.stack((torch.full_like(answer, 4), answer + (answer >= 4)), 1)  # (N, 2) of nine; the middle is 4
-    side = 96 / 144 / 3
-    tiles = _cut(view, _corners(fold(key, 1), side, 7 / 144 / 3), cell, side)
-    return tuple(_one_channel(tiles, fold(key, 2)).unbind()), answer
+    place = answer + (answer >= 4)  # of nine; the middle is 4
+    step = torch.stack((place % 3 - 1, place // 3 - 1), 1)  # (N, 2) of x, y
+    first = torch.where(step == 0, (bits(fold(key, 1), 2) % 2).to(step), (step < 0).to(step))  # column, row
+    side = 96 / 144 / 2
+    shift = 7 / 144 / 2 * (2 * uniform(fold(key, 2), 2, 2) - 1)  # (N, 2, 2) of tiles and x, y
+    corners = (torch.stack((first, first + step), 1) + 0.5) / 2 - side / 2 + shift
+    anywhere = (1 - side) * uniform(fold(key, 3), 2, 2)
+    grey = bits(fold(key, 4), 2) % 3 > 0  # (N, 2)
+    tiles = [_alone(view, corners[:, tile], anywhere[:, tile], side) for tile in (0, 1)]
+    return tuple(_grey(tile, which) for tile, which in zip(tiles, grey.unbind(1))), answer
 
 
 def colorization(made: tuple[Tensor, ...], key: Tensor) -> Made:
@@ -170,19 +176,18 @@ def _corners(key: Tensor, side: float, reach: float) -> Tensor:
     return middle - side / 2 + reach * (2 * uniform(key, 9, 2) - 1)
 
 
-def _cut(view: Tensor, corners: Tensor, chosen: Tensor, side: float) -> Tensor:
-    """The `chosen` (N, T) of the tiles of a view (N, C, H, W), bilinearly enlarged to its size: (T, N, C, H, W)."""
+def _alone(view: Tensor, corner: Tensor, at: Tensor, side: float) -> Tensor:
+    """The square of a view (N, C, H, W) that begins at `corner` (N, 2), moved to `at` (N, 2); nothing around it."""
     height, width = view.shape[2:]
-    left, top = corners.gather(1, chosen[..., None].expand(-1, -1, 2)).unbind(2)  # (N, T)
     x, y = (
-        start[..., None] + side * (torch.arange(size, device=view.device) + 0.5) / size
-        for start, size in ((left, width), (top, height))
-    )
-    x, y = x[:, :, None].expand(-1, -1, height, -1), y[..., None].expand(-1, -1, -1, width)  # (N, T, H, W)
-    place = (2 * torch.stack((x, y), -1) - 1).to(view).flatten(1, 2)
-    tiles = F.grid_sample(view, place, padding_mode="border", align_corners=False)  # (N, C, T H, W)
-    found: Tensor = tiles.unflatten(2, (-1, height)).permute(2, 0, 1, 3, 4).contiguous()
-    return found
+        ((torch.arange(size, device=view.device) + 0.5) / size - start[:, None]).expand(-1, size)
+        for start, size in ((at[:, 0], width), (at[:, 1], height))
+    )  # from the square's corner: (N, W), (N, H)
+    inside = ((x >= 0) & (x < side))[:, None, :] & ((y >= 0) & (y < side))[:, :, None]  # (N, H, W)
+    x, y = (2 * (start[:, None] + way) - 1 for start, way in zip(corner.unbind(1), (x, y)))
+    place = torch.stack((x[:, None].expand(-1, height, -1), y[..., None].expand(-1, -1, width)), 3).to(view)
+    moved = F.grid_sample(view, place, padding_mode="border", align_corners=False)
+    return moved * inside[:, None]
 
 
 def _together(view: Tensor, corners: Tensor, side: float) -> Tensor:
@@ -196,17 +201,11 @@ def _together(view: Tensor, corners: Tensor, side: float) -> Tensor:
     return F.grid_sample(view, place, padding_mode="border", align_corners=False)
 
 
-def _one_channel(tiles: Tensor, key: Tensor) -> Tensor:
-    """Tiles (T, N, C, H, W) of which one channel is left, and noise in the others."""
-    count, _, channels, height, width = tiles.shape
-    if channels == 1:
-        return tiles
-    kept = (bits(fold(key, 0), count) % channels).T[..., None] == torch.arange(channels, device=key.device)  # (T, N, C)
-    kept = kept[..., None, None]
-    deviation = (tiles.std((3, 4), correction=0, keepdim=True) * kept).sum(2, keepdim=True)
-    noise = normal(fold(key, 1), count, channels, _NOISE, _NOISE).transpose(0, 1)
-    noise = noise.repeat(1, 1, 1, -(-height // _NOISE), -(-width // _NOISE))[..., :height, :width]
-    return torch.where(kept, tiles, deviation / 100 * noise.to(tiles)).contiguous()
+def _grey(tile: Tensor, which: Tensor) -> Tensor:
+    """Tiles (N, C, H, W) of which those that `which` (N,) says have lost their colours."""
+    if tile.shape[1] == 1:
+        return tile
+    return torch.where(which[:, None, None, None], tile.mean(1, keepdim=True), tile)
 
 
 def _weak(task: str, large: int = 1, moving: bool = False) -> Views:
