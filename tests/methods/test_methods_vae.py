@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from twinlens import random
 from twinlens.encoders.sequence import words
 from twinlens.errors import InputError
+from twinlens.losses.likelihood import Likelihood
 from twinlens.method import Generates, Shows
-from twinlens.methods.vae import VAE, Likelihood
+from twinlens.methods.vae import VAE
 from twinlens.update.optimizers import optimizer
 
 KINDS: list[Likelihood] = ["gaussian", "bernoulli", "logistic"]
@@ -112,6 +113,19 @@ def test_beta_weighs_the_divergence_and_both_count_by_number() -> None:
         assert float(build(16, beta=beta).compare(reconstruction, divergence)) == pytest.approx(expected / 16)
 
 
+def test_beta_falls_to_where_it_stays() -> None:
+    torch.manual_seed(0)
+    method = VAE(Flat(16), dim=3, beta=2.0, beta_start=32.0, decoder_width=8)
+    divergence = torch.full((4, 3), 0.5)
+    for progress, beta in ((0.0, 32.0), (0.35, 8.0), (0.7, 2.0), (1.0, 2.0)):  # half way in the logarithm
+        method.update(progress)
+        assert float(method.compare(torch.zeros(4), divergence)) == pytest.approx(1.5 * beta / 16)
+    again = VAE(Flat(16), dim=3, beta=2.0, beta_start=32.0, decoder_width=8)
+    method.update(0.35)
+    again.load_state_dict(method.state_dict())
+    assert float(again.compare(torch.zeros(4), divergence)) == pytest.approx(1.5 * 8 / 16)  # so that a run resumes
+
+
 def test_free_bits_cost_nothing_on_average_over_the_batch() -> None:
     method = build(16, free_bits=1.0, beta=2.0)
     divergence = torch.tensor([[1.6, 2.0, 0.5], [0.8, 0.0, 0.5]], requires_grad=True)  # means 1.2, 1, 0.5
@@ -182,9 +196,11 @@ def test_what_is_drawn_in_levels_is_one_of_them() -> None:
 def test_what_makes_no_sense_is_refused() -> None:
     with pytest.raises(InputError, match="unknown likelihood 'gausian': did you mean gaussian"):
         build(16, kind="gausian")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"beta is -1 and free_bits 0\.0: expected 0 or more"):
+    with pytest.raises(InputError, match=r"beta is -1, beta_start 0\.0 and free_bits 0\.0: expected 0 or more"):
         build(16, beta=-1)
-    with pytest.raises(InputError, match=r"beta is 1\.0 and free_bits -0\.5"):
+    with pytest.raises(InputError, match=r"beta_start 0\.0 and free_bits -0\.5"):
         build(16, free_bits=-0.5)
+    with pytest.raises(InputError, match="a beta above 0 to fall to"):
+        VAE(Flat(16), beta=0.0, beta_start=2.0, decoder_width=8)
     with pytest.raises(InputError, match="ids of 9 words"):
         VAE(words(9, 4, width=16, depth=1, heads=2))

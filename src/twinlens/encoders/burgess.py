@@ -24,16 +24,21 @@ class Burgess(nn.Module):
         self.connected = nn.Sequential(
             nn.Flatten(), nn.Linear(width * side**2, connected), nn.ReLU(), nn.Linear(connected, connected), nn.ReLU()
         )
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")  # He et al. 2015, section 2.2
-                nn.init.zeros_(layer.bias)
+        he_start(self)
         self.dim, self.shape = connected, (channels, size, size)
 
     def forward(self, view: Tensor) -> Tensor:
         """`view` (N, C, S, S) -> (N, D)."""
         z: Tensor = self.connected(self.convolutions(view))
         return z
+
+
+def he_start(network: nn.Module) -> None:
+    """Starts layers that ReLU follows so that what passes them keeps its size (He et al. 2015, section 2.2)."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
 
 
 def burgess(channels: int, size: int, *, width: int = 32, connected: int = 256) -> Burgess:

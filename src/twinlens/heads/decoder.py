@@ -6,6 +6,7 @@ from math import prod
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from twinlens.encoders.burgess import he_start
 from twinlens.errors import InputError
 
 _CELLS = 7  # the least side of the map that is made of an embedding, as the stem of the small encoder leaves
@@ -34,14 +35,18 @@ def decoder(dim: int, shape: Sequence[int], *, width: int = 32, hidden: int = 0)
     As the generator of DCGAN (Radford et al. 2016, arXiv 1511.06434, section 3): a linear map to a small map of
     features, then steps that double its side and halve its features, the last from `width` to the channels, and no norm
     on the pixels. Norms are group norms (Wu & He 2018, arXiv 1803.08494), which couple no samples. The pixels have no
-    bound. With `hidden` two fully connected layers of so many features come first, as in Burgess et al. 2018, arXiv
-    1804.03599, appendix A: a number of the code can then mean a place or an angle.
+    bound. With `hidden` two fully connected layers of so many features come first and there are no norms, as in Burgess
+    et al. 2018, arXiv 1804.03599, appendix A: a number of the code can then mean a place or an angle. Layers then start
+    as in `he_start`; with norms, or at torch's start, places were learnt and colours were not.
     """
     if dim < 1 or width < 8 or width % 8:
         raise InputError(f"a decoder of {dim} features and width {width}: expected 1 or more, and a multiple of 8.")
     if hidden:
         connected = (nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
-        return nn.Sequential(*connected, *decoder(hidden, shape, width=width))
+        plain = [layer for layer in decoder(hidden, shape, width=width) if not isinstance(layer, nn.GroupNorm)]
+        network = nn.Sequential(*connected, *plain)
+        he_start(network)
+        return network
     if len(shape) != 3:
         hidden = 8 * width
         layers: list[nn.Module] = [nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, prod(shape))]

@@ -5,6 +5,7 @@ its code, so that its nats (N,) are the sum of theirs.
 """
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,23 @@ from torch import Tensor
 from twinlens.errors import InputError
 from twinlens.losses.inputs import floating
 
+Likelihood = Literal["gaussian", "bernoulli", "logistic"]
+
 _MOST = 30.0  # logarithms of deviations are held within so far of 0: beyond, squares leave float32
+
+
+def nats(kind: Likelihood, said: Tensor, x: Tensor, log_scale: float | Tensor = 0.0) -> Tensor:
+    """-log p(x) of each sample by what a decoder said of it, of that kind: (N,). A Bernoulli has no scale."""
+    if kind == "bernoulli":
+        return bernoulli(said, x)
+    return discretised_logistic(said, log_scale, x) if kind == "logistic" else gaussian(said, x, log_scale)
+
+
+def drawn(kind: Likelihood, said: Tensor) -> Tensor:
+    """The view that a decoder means by what it said: the mean, or the likeliest level."""
+    if kind == "bernoulli":
+        return 4 * said.sigmoid() - 2
+    return said.clamp(-2, 2) if kind == "logistic" else said  # the outermost levels have no end
 
 
 def gaussian(mean: Tensor, x: Tensor, log_deviation: float | Tensor) -> Tensor:
