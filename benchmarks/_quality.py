@@ -30,9 +30,10 @@ VALIDATION = 10_000  # of Fashion-MNIST's 60,000 training pictures
 class Table:
     """A benchmark of quality: how many runs of each recipe, what is set otherwise than there, and what is measured.
 
-    A recipe learns from Fashion-MNIST; one that is named RECIPE@DATA from that data. `smallest` says what one needs for
-    digits, which are 8 x 8, or for `factors` in the place of other data. `shots` labels a class (1, 10 or 100, as raw
-    pixels are probed) are fine-tuned with, none if 0; `more` measures what only some methods have.
+    A recipe learns from Fashion-MNIST; one that is named RECIPE@DATA from that data. `smallest` are the recipes of the
+    smallest form, and what they need for digits, which are 8 x 8, or for `factors` in the place of other data. `shots`
+    labels a class (1, 10 or 100, as raw pixels are probed) are fine-tuned with, none if 0; `more` measures what only
+    some methods have.
     """
 
     name: str
@@ -68,7 +69,8 @@ def main(table: Table, text: str | None) -> None:
     settings = {method: {**table.changes.get(method, {}), **dict(options.set)} for method in seeds}
     if options.smallest:
         runs, table = options.out / "runs", replace(table, shots=min(table.shots, 10))
-        settings = {method: {"epochs": 1, "batch": 256} | table.smallest.get(method, {}) for method in seeds}
+        settings = {method: {"epochs": 1, "batch": 256} | changes for method, changes in table.smallest.items()}
+        options.methods = [method for method in options.methods if method in settings]
     runs.mkdir(parents=True, exist_ok=True)
     rows, order = _record.kept(name, options.out), list(seeds)
 

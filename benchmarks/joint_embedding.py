@@ -24,7 +24,7 @@ TABLE = Table(
     CLAIM,
     dict.fromkeys(SIX, 3) | dict.fromkeys(OTHERS, 1),
     changes={"byol": {"epochs": 4}},  # the recipe's 12 take three times as long
-    smallest={"ibot": {"patch": 2, "small_size": 4}},
+    smallest={"simclr": {}, "byol": {}, "swav": {}, "supcon": {}, "ibot": {"patch": 2, "small_size": 4}},
 )
 
 if __name__ == "__main__":
