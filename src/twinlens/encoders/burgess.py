@@ -7,6 +7,8 @@ couples samples, and places share no weights in the last layers, so that a place
 
 from torch import Tensor, nn
 
+from twinlens.initialization import he_start
+
 _LEAST = 4  # pixels that the last map keeps along a side, as there
 
 
@@ -31,14 +33,6 @@ class Burgess(nn.Module):
         """`view` (N, C, S, S) -> (N, D)."""
         z: Tensor = self.connected(self.convolutions(view))
         return z
-
-
-def he_start(network: nn.Module) -> None:
-    """Starts layers that ReLU follows so that what passes them keeps its size (He et al. 2015, section 2.2)."""
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
 
 
 def burgess(channels: int, size: int, *, width: int = 32, connected: int = 256) -> Burgess:

@@ -6,8 +6,8 @@ from math import prod
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from twinlens.encoders.burgess import he_start
 from twinlens.errors import InputError
+from twinlens.initialization import he_start
 
 _CELLS = 7  # the least side of the map that is made of an embedding, as the stem of the small encoder leaves
 

@@ -59,16 +59,10 @@ class VAE(Method):
         self.encoder = measured(encoder)
         self.posterior = nn.Linear(dim_of(encoder), 2 * dim)
         self.decoder = decoder(dim, shape_of(encoder), width=decoder_width, hidden=decoder_hidden)
-        self.dim, self.beta, self.beta_start, self.free_bits, self.likelihood = (
-            dim,
-            beta,
-            beta_start,
-            free_bits,
-            likelihood,
-        )
+        self.dim, self.likelihood, self.free_bits = dim, likelihood, free_bits
+        self.beta, self.beta_start = beta, beta_start
         scales = [] if likelihood == "bernoulli" else [nn.Parameter(torch.zeros(()))]  # of its logarithm
         self.scale = with_rate(nn.ParameterList(scales), Rate(factor=10.0))
-        self.progress: Tensor
         self.register_buffer("progress", torch.zeros(()))
         self.numbers = prod(shape_of(encoder))
 
