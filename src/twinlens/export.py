@@ -34,6 +34,7 @@ _TRANSFORMER = {
     "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
     "module_output_name": "token_embeddings",
 }  # there too
+_TABLE = "embeddings.word_embeddings.weight"  # it holds what ours is once multiplied
 _SPECIAL = {
     "pad_token": ("[PAD]", "<pad>", "<|endoftext|>"), "unk_token": ("[UNK]", "<unk>"), "cls_token": ("[CLS]", "<s>"),
     "sep_token": ("[SEP]", "</s>"), "mask_token": ("[MASK]", "<mask>"),
@@ -102,6 +103,7 @@ def load_words(path: str | Path) -> Tokens:
         config["vocab_size"], length, width=config["hidden_size"], depth=config["num_hidden_layers"],
         heads=config["num_attention_heads"], causal=config["is_decoder"], dropout=config["hidden_dropout_prob"],
     )  # fmt: skip
+    weights[_TABLE] /= config["hidden_size"] ** 0.5
     encoder.load_state_dict({ours: _stacked(weights, theirs) for ours, theirs in _names(len(encoder.body.blocks))})
     return encoder.eval()
 
@@ -179,6 +181,7 @@ def _save_words(encoder: Tokens, folder: Path, *, pad: int, length: int) -> None
     for ours, theirs in _names(len(encoder.body.blocks)):
         for name, part in zip(theirs, state[ours].chunk(len(theirs)), strict=True):
             weights[name] = part.float().contiguous().clone()
+    weights[_TABLE] *= width**0.5
     places = torch.zeros(pad + 1 + rows, width)
     places[pad + 1 :] = sincos((rows,), width)  # RoBERTa counts places from behind the id that fills up
     weights["embeddings.position_embeddings.weight"] = places
@@ -203,7 +206,7 @@ def _names(depth: int) -> Iterator[tuple[str, tuple[str, ...]]]:
             f"{block}.mlp.0": (f"{layer}.intermediate.dense",),
             f"{block}.mlp.2": (f"{layer}.output.dense",),
         }
-    yield "embed.weight", ("embeddings.word_embeddings.weight",)
+    yield "embed.weight", (_TABLE,)
     for ours, theirs in pairs.items():
         for kind in ("weight", "bias"):
             yield f"{ours}.{kind}", tuple(f"{each}.{kind}" for each in theirs)

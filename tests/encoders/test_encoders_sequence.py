@@ -33,7 +33,7 @@ def test_words_known_by_hand():
 def test_a_word_is_looked_up_and_a_window_is_mapped():
     encoder = words(9, 3, width=6, depth=0, heads=1)
     text = torch.tensor([[4, 0, 8]])
-    placed = encoder.embed.weight[8] + sincos((3,), 6)[2]
+    placed = 6**0.5 * encoder.embed.weight[8] + sincos((3,), 6)[2]
     torch.testing.assert_close(encoder.eval().tokens(text)[0, 2], encoder.body(encoder.embed_norm(placed)))
     encoder = waves(2, 6, window=3, width=6, depth=0, heads=1)
     signal = torch.randn(1, 2, 6)

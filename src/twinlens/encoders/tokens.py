@@ -1,9 +1,11 @@
 """One transformer over tokens, whatever they were cut from: pictures, words, sounds, frames."""
 
+from math import sqrt
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from twinlens.dropout import Dropout
 from twinlens.encoders.transformer import Transformer, linear, norm, sincos
@@ -32,6 +34,23 @@ class Cut(Protocol):
         """(N, T, P) -> (N, *shape), the inverse of `patchify` for views of `shape`."""
 
 
+class Table(nn.Module):
+    """A row of `width` features for each of `words` ids (...) int64: (..., width).
+
+    Rows have a variance of 1 / `width` at the start and are multiplied by its root (Vaswani et al. 2017, section 3.4).
+    So they begin as large as their places, and a step of Adam, which is as long whatever it moves, moves them far
+    enough: drawn with a variance of 1, words stayed near where they had been drawn.
+    """
+
+    def __init__(self, words: int, width: int) -> None:
+        super().__init__()
+        self.scale = sqrt(width)
+        self.weight = nn.Parameter(torch.randn(words, width) / self.scale)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return F.embedding(ids, self.weight) * self.scale
+
+
 class Tokens(nn.Module):
     """What lies under each token embedded, fixed positions, a Transformer, and the mean over tokens, or all of them.
 
@@ -57,7 +76,7 @@ class Tokens(nn.Module):
         self.register_buffer("positions", sincos(self.grid, width), persistent=False)  # (T, D)
         self.count, self.width = len(self.positions), width
         self.dim = width if pool else self.count * width
-        self.embed = nn.Embedding(cut.vocabulary, width) if cut.vocabulary else linear(cut.patch_dim, width)
+        self.embed = Table(cut.vocabulary, width) if cut.vocabulary else linear(cut.patch_dim, width)
         self.embed_norm = norm(width) if cut.vocabulary else None
         self.drop = Dropout(dropout)
         self.body = Transformer(width, depth, heads, dropout=dropout)
