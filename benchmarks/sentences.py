@@ -1,12 +1,13 @@
 """A small transformer trained from scratch on unlabelled film reviews: what its embeddings of texts are good for.
 
-50,000 reviews of the Large Movie Review Dataset (Maas et al. 2011) without labels: masked language modelling, then two
-spans of a review told from spans of others (SimCLR's loss), in an hour on two cores. Judged by a linear probe and
-few-label probes on its 25,000 test reviews, beside the encoder before training, averaged word vectors learnt from the
-same reviews (positive pointwise mutual information, factorised: Levy, Goldberg and Dagan 2015, "Improving
-distributional similarity with lessons learned from word embeddings"), and TF-IDF with logistic regression on the same
-labels. Then the first of the two is trained further on the sentences of the STS benchmark's training part, without
-scores (SimCSE: the same sentence twice, differing by dropout), and judged by Spearman's correlation on its test pairs.
+50,000 reviews of the Large Movie Review Dataset (Maas et al. 2011) without labels. First word vectors: positive
+pointwise mutual information, factorised (Levy, Goldberg and Dagan 2015, "Improving distributional similarity with
+lessons learned from word embeddings"). A transformer whose words start there then learns to tell two spans of a review
+from spans of others (SimCLR's loss), in less than an hour of one core. Judged by a linear probe and few-label probes on
+25,000 test reviews, beside the same transformer with all its weights as they were drawn, and as it started; the means
+of those word vectors; and TF-IDF with logistic regression on the same labels. Then it is trained further on the
+sentences of the STS benchmark's training part, without scores (SimCSE: the same sentence twice, differing by dropout),
+and judged by Spearman's correlation on its test pairs.
 
     python benchmarks/sentences.py                     all, one seed; it resumes where it stopped
     python benchmarks/sentences.py --validation        on 5,000 of the training reviews, the development pairs of STS
@@ -15,7 +16,7 @@ scores (SimCSE: the same sentence twice, differing by dropout), and judged by Sp
 import gzip
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,47 +28,38 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
+from torch.nn import functional as F
 
 from twinlens import pretrain
 from twinlens.batch import Samples
-from twinlens.data.source import Source
+from twinlens.data.load import load as load_data
 from twinlens.data.text import Texts, from_texts
+from twinlens.data.tokenizer import Tokenizer
+from twinlens.embed import embed
+from twinlens.encoders.sequence import words
+from twinlens.encoders.tokens import Tokens
 from twinlens.evaluate.probe import places
 from twinlens.evaluate.protocol import Protocol
 from twinlens.evaluate.result import Labelled, Result, scored
 from twinlens.evaluate.sts import sts
 from twinlens.run import Run, load
+from twinlens.views.text import TextViews
 
 CLAIM = (
-    "a transformer of 4 layers, 256 wide, trained from scratch on unlabelled reviews for an hour of two cores stands "
-    "above the same encoder untrained and above averaged word vectors of the same text: linear probe, few labels, STS"
+    "a transformer of 4 layers, 256 wide, trained from scratch on unlabelled reviews for an hour of a core, its words "
+    "from averaged word vectors of the same text, stands above those and above the same encoder untrained: linear "
+    "probe, few labels, STS"
 )
 SHOTS = (10, 100, 1000)
 DIM, WINDOW, SMOOTH, SHIFT = 256, 5, 0.75, 1.0  # of word vectors: width, words on either side, that paper's alpha and k
-ENCODER = {"width": 256, "depth": 4, "heads": 4}
-STAGES: dict[str, tuple[str, dict[str, Any], str, str]] = {  # method, settings, what it learns from, where it begins
-    "masked words": (
-        "mlm",
-        {**ENCODER, "length": 64, "batch": 32, "rate": 1e-3, "epochs": 3.5, "masked": 0.3},
-        "unlabelled",
-        "",
-    ),
-    "spans": (
-        "simclr",
-        {"length": 64, "batch": 128, "rate": 5e-4, "epochs": 2, "pair": "spans", "hidden": 512, "temperature": 0.1},
-        "unlabelled",
-        "masked words",
-    ),
-    "sentences": (
-        "simclr",
-        {"length": 64, "batch": 128, "rate": 2e-4, "epochs": 3, "hidden": 256, "temperature": 0.05},
-        "sentences",
-        "masked words",
-    ),
+SHAPE = {"width": DIM, "depth": 4, "heads": 4}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "spans": {"batch": 128, "rate": 5e-4, "epochs": 5, "pair": "spans", "hidden": 512, "temperature": 0.1},
+    "sentences": {"batch": 128, "rate": 2e-4, "epochs": 3, "hidden": 256, "temperature": 0.05},
 }
-THEN = "masked words, then "
-REVIEWS = ("untrained", "word vectors", "TF-IDF", "masked words", THEN + "spans")
-SIMILARITY = ("untrained", "word vectors", "TF-IDF", THEN + "spans", THEN + "sentences")
+LENGTH = 64  # words of a window
+REVIEWS = ("untrained", "word vectors", "TF-IDF", "started", "spans")
+SIMILARITY = (*REVIEWS, "sentences")
 SAME = {"whole": True, "precision": "bf16-mixed"}  # half the time of float32 where the processor knows it
 VALIDATION = 5000
 
@@ -83,10 +75,10 @@ def main() -> None:
     runs = options.out / "runs" if options.smallest else runs
     runs.mkdir(parents=True, exist_ok=True)
     data = _Made(runs) if options.smallest else _Real(runs)
-    changes = {"batch": 16, "epochs": 1, "width": 32, "depth": 1, "heads": 2, "length": 32} if options.smallest else {}
-    for stage, (_, _, kind, start) in STAGES.items():
+    work = Work(runs, data.unlabelled, data.sentences, smallest=options.smallest)
+    for stage in SETTINGS:
         if not options.only or stage in options.only:
-            trained(stage, getattr(data, kind), runs, start, changes)
+            work.trained(stage)
     name = "sentences_validation" if options.validation else "sentences"
     rows = _record.kept(name, options.out)
     for judged, judge in ((REVIEWS, review), (SIMILARITY, similarity)):
@@ -94,46 +86,69 @@ def main() -> None:
             here = {"data": "imdb" if judge is review else "sts", "embedding": embedding}
             if (options.only and embedding not in options.only) or any(row.items() >= here.items() for row in rows):
                 continue
-            rows.append(here | {"commit": _record.commit()} | judge(embedding, runs, data, options.validation))
+            rows.append(here | {"commit": _record.commit()} | judge(embedding, work, data, options.validation))
             print(json.dumps(rows[-1]), flush=True)
             _record.write(name, CLAIM, rows, [0], out=options.out)
 
 
-def folder(stage: str, runs: Path) -> Path:
-    """Where the run of a stage is kept."""
-    return runs / stage.replace(" ", "-")
+class Work:
+    """What is learnt from the texts, kept in the folder `runs`."""
+
+    def __init__(self, runs: Path, unlabelled: Path, sentences: Path, *, smallest: bool) -> None:
+        self.runs, self.texts = runs, {"spans": unlabelled, "sentences": sentences}
+        self.shape = {"width": 32, "depth": 1, "heads": 2} if smallest else SHAPE
+        self.length, self.changes = (32, {"batch": 16, "epochs": 1}) if smallest else (LENGTH, {})
+        if not (runs / "words.pt").exists():
+            texts = load_data(str(unlabelled)).train
+            assert isinstance(texts, Texts)
+            texts.tokenizer.save(runs / "tokenizer.json")
+            torch.save(word_vectors(texts, self.shape["width"]), runs / "words.pt")
+        self.tokenizer, self.vectors = Tokenizer.load(runs), torch.load(runs / "words.pt")
+
+    def encoder(self, *, started: bool) -> Tokens:
+        """A new transformer, its words as they were drawn or as their vectors are, each normalised."""
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(0)
+            encoder = words(self.tokenizer.vocabulary, self.length, **self.shape)
+        if started:
+            with torch.no_grad():
+                encoder.embed.weight.copy_(F.layer_norm(self.vectors, self.vectors.shape[1:]) / encoder.embed.scale)
+        return encoder
+
+    def run(self, stage: str) -> Run:
+        """The run of a stage."""
+        return load(self.runs / stage, encoder=self.encoder(started=False))
+
+    def trained(self, stage: str) -> None:
+        """Trains a stage unless that is done; it begins from word vectors, or from the stage before."""
+        path, tokens = self.runs / stage, str(self.runs / "tokenizer.json")
+        if (path / "encoder.safetensors").exists():
+            return
+        encoder = self.encoder(started=True) if stage == "spans" else self.run("spans").encoder
+        settings = SETTINGS[stage] | self.changes | SAME | {"length": self.length, "tokens": tokens}
+        started = (path / "run.json").exists()
+        pretrain(str(self.texts[stage]), "simclr", out=path, encoder=encoder, resume=started, **settings)
+
+    def embedded(self, embedding: str, texts: Samples) -> Tensor:
+        """The embeddings (N, D) of that name."""
+        if embedding == "word vectors":
+            return averaged(texts, self.vectors)
+        if embedding in SETTINGS:
+            encoder = self.run(embedding).encoder
+        else:
+            encoder = self.encoder(started=embedding == "started").eval()
+        with torch.autocast("cpu", torch.bfloat16):
+            return embed(encoder, texts, TextViews(length=self.length, whole=True), device="cpu")
 
 
-def trained(stage: str, data: Path, runs: Path, start: str, changes: dict[str, Any]) -> None:
-    """Trains a stage unless that is done; a later one begins from an earlier one's encoder."""
-    path = folder(stage, runs)
-    if (path / "encoder.safetensors").exists():
-        return
-    method, settings, *_ = STAGES[stage]
-    settings = settings | {name: value for name, value in changes.items() if name in settings}
-    encoder = str(folder(start, runs)) if start else None
-    pretrain(str(data), method, out=path, encoder=encoder, resume=(path / "run.json").exists(), **SAME, **settings)
-
-
-def features(embedding: str, runs: Path, data: Any) -> Callable[[Samples], Tensor]:
-    """What gives each text its embedding of that name."""
-    first = load(folder("masked words", runs))
-    if embedding == "untrained":
-        return lambda texts: first.embeddings(texts, first.untrained)
-    if embedding == "word vectors":
-        vectors = word_vectors(first.read(str(data.unlabelled)).train)
-        return lambda texts: averaged(texts, vectors)
-    return load(folder(embedding.removeprefix(THEN), runs)).embeddings
-
-
-def review(embedding: str, runs: Path, data: Any, validation: bool) -> dict[str, Any]:
+def review(embedding: str, work: Work, data: Any, validation: bool) -> dict[str, Any]:
     """Probes of the reviews' embeddings; of TF-IDF logistic regression on the same draws of labels."""
-    train, test, texts = data.labelled(load(folder("masked words", runs)), validation)
+    train, test, texts = data.labelled(work.tokenizer, validation)
     protocol = Protocol("reviews", ("linear", "few"), shots=tuple(n for n in SHOTS if n <= len(train) // 4))
     if embedding == "TF-IDF":
         return tfidf(*texts, train.labels, test.labels, protocol.shots)
-    of = features(embedding, runs, data)
-    return {one.name: _plain(one) for one in protocol.measure(*(Labelled(of(x), x.labels) for x in (train, test)))}
+    z = (Labelled(work.embedded(embedding, x), x.labels) for x in (train, test))
+    return {one.name: _plain(one) for one in protocol.measure(*z)}
 
 
 def tfidf(
@@ -157,21 +172,19 @@ def tfidf(
     return {name: _plain(one) for name, one in found.items()}
 
 
-def similarity(embedding: str, runs: Path, data: Any, validation: bool) -> dict[str, Any]:
+def similarity(embedding: str, work: Work, data: Any, validation: bool) -> dict[str, Any]:
     """Spearman's correlation of the STS benchmark."""
     first, second, scores = data.pairs(validation)
     if embedding == "TF-IDF":
         vectoriser = TfidfVectorizer().fit([*first, *second])
         z = [torch.from_numpy(vectoriser.transform(side).toarray()).float() for side in (first, second)]
     else:
-        tokenizer, of = load(folder("masked words", runs)).tokenizer, features(embedding, runs, data)
-        z = [of(from_texts(side, tokenizer=tokenizer)) for side in (first, second)]
+        z = [work.embedded(embedding, from_texts(side, tokenizer=work.tokenizer)) for side in (first, second)]
     return {"Spearman": _plain(sts(*z, scores))}
 
 
-def word_vectors(texts: Samples) -> Tensor:
-    """A vector for each word from how often it stands near others: (V, D)."""
-    assert isinstance(texts, Texts)
+def word_vectors(texts: Texts, dim: int) -> Tensor:
+    """A vector for each word from how often it stands near others: (V, dim)."""
     size, ids = texts.sizes["vocabulary"], texts.fetch(torch.arange(len(texts)))[0].numpy()
     owner = np.repeat(np.arange(len(texts)), texts.lengths.numpy())
     counts = sp.csr_matrix((size, size), dtype=np.float32)
@@ -185,7 +198,7 @@ def word_vectors(texts: Samples) -> Tensor:
     chance = (word[counts.row] / word.sum()) * (context[counts.col] / context.sum())
     information = np.maximum(np.log(share / chance) - np.log(SHIFT), 0)
     u, s, _ = randomized_svd(
-        sp.csr_matrix((information, (counts.row, counts.col)), shape=(size, size)), min(DIM, size - 1), random_state=0
+        sp.csr_matrix((information, (counts.row, counts.col)), shape=(size, size)), dim, random_state=0
     )
     return torch.from_numpy((u * np.sqrt(s)).astype(np.float32))
 
@@ -217,9 +230,9 @@ class _Real:
             distinct = dict.fromkeys(" ".join(row[side].split()) for row in rows for side in ("s1", "s2"))
             self.sentences.write_text("\n".join(distinct) + "\n")
 
-    def labelled(self, run: Run, validation: bool) -> tuple[Samples, Samples, tuple[list[str], list[str]]]:
+    def labelled(self, tokenizer: Tokenizer, validation: bool) -> tuple[Samples, Samples, tuple[list[str], list[str]]]:
         """The labelled parts, and their texts."""
-        split = run.read(Source(path=str(self.root / "imdb_labelled.jsonl.xz")))
+        split = load_data(str(self.root / "imdb_labelled.jsonl.xz"), tokenizer=tokenizer)
         train, test = split.train, split.test
         assert test is not None
         if validation:
@@ -249,10 +262,10 @@ class _Made:
         self.unlabelled.write_text("\n".join(self.texts) + "\n")
         self.sentences.write_text("\n".join(text[:60] for text in self.texts) + "\n")
 
-    def labelled(self, run: Run, validation: bool) -> tuple[Samples, Samples, tuple[list[str], list[str]]]:
+    def labelled(self, tokenizer: Tokenizer, validation: bool) -> tuple[Samples, Samples, tuple[list[str], list[str]]]:
         """The labelled parts, and their texts."""
         parts = self.texts[:200], self.texts[200:]
-        train, test = (from_texts(part, tokenizer=run.tokenizer, labels=self.y[:200]) for part in parts)
+        train, test = (from_texts(part, tokenizer=tokenizer, labels=self.y[:200]) for part in parts)
         return train, test, parts
 
     def pairs(self, validation: bool) -> tuple[list[str], list[str], np.ndarray]:
