@@ -17,33 +17,30 @@ import gzip
 import json
 import os
 from collections.abc import Sequence
+from copy import deepcopy
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import _record
 import numpy as np
-import scipy.sparse as sp
 import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
-from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
-from torch.nn import functional as F
 
 from twinlens import pretrain
 from twinlens.batch import Samples
+from twinlens.begin import counted
 from twinlens.data.load import load as load_data
-from twinlens.data.text import Texts, from_texts
+from twinlens.data.text import from_texts
 from twinlens.data.tokenizer import Tokenizer
-from twinlens.embed import embed
-from twinlens.encoders.sequence import words
-from twinlens.encoders.tokens import Tokens
+from twinlens.encoders.cooccurrence import word_vectors
 from twinlens.evaluate.probe import places
 from twinlens.evaluate.protocol import Protocol
 from twinlens.evaluate.result import Labelled, Result, scored
 from twinlens.evaluate.sts import sts
 from twinlens.run import Run, load
-from twinlens.views.text import TextViews
 
 CLAIM = (
     "a transformer of 4 layers, 256 wide, trained from scratch on unlabelled reviews for an hour of a core, its words "
@@ -51,16 +48,17 @@ CLAIM = (
     "probe, few labels, STS"
 )
 SHOTS = (10, 100, 1000)
-DIM, WINDOW, SMOOTH, SHIFT = 256, 5, 0.75, 1.0  # of word vectors: width, words on either side, that paper's alpha and k
-SHAPE = {"width": DIM, "depth": 4, "heads": 4}
 SETTINGS: dict[str, dict[str, Any]] = {
-    "spans": {"batch": 128, "rate": 5e-4, "epochs": 5, "pair": "spans", "hidden": 512, "temperature": 0.1},
+    "spans": {
+        "width": 256, "depth": 4, "heads": 4, "word_vectors": True, "batch": 128, "rate": 5e-4, "epochs": 4,
+        "pair": "spans", "hidden": 512, "temperature": 0.1,
+    },
     "sentences": {"batch": 128, "rate": 2e-4, "epochs": 3, "hidden": 256, "temperature": 0.05},
-}
-LENGTH = 64  # words of a window
+}  # fmt: skip
+SAME = {"length": 64, "whole": True, "precision": "bf16-mixed"}  # that is twice as fast where the processor knows it
+SMALL = {"width": 32, "depth": 1, "heads": 2, "batch": 16, "epochs": 1, "length": 32}
 REVIEWS = ("untrained", "word vectors", "TF-IDF", "started", "spans")
 SIMILARITY = (*REVIEWS, "sentences")
-SAME = {"whole": True, "precision": "bf16-mixed"}  # half the time of float32 where the processor knows it
 VALIDATION = 5000
 
 
@@ -96,49 +94,46 @@ class Work:
 
     def __init__(self, runs: Path, unlabelled: Path, sentences: Path, *, smallest: bool) -> None:
         self.runs, self.texts = runs, {"spans": unlabelled, "sentences": sentences}
-        self.shape = {"width": 32, "depth": 1, "heads": 2} if smallest else SHAPE
-        self.length, self.changes = (32, {"batch": 16, "epochs": 1}) if smallest else (LENGTH, {})
-        if not (runs / "words.pt").exists():
-            texts = load_data(str(unlabelled)).train
-            assert isinstance(texts, Texts)
-            texts.tokenizer.save(runs / "tokenizer.json")
-            torch.save(word_vectors(texts, self.shape["width"]), runs / "words.pt")
-        self.tokenizer, self.vectors = Tokenizer.load(runs), torch.load(runs / "words.pt")
-
-    def encoder(self, *, started: bool) -> Tokens:
-        """A new transformer, its words as they were drawn or as their vectors are, each normalised."""
-        with torch.random.fork_rng(devices=()):
-            torch.manual_seed(0)
-            encoder = words(self.tokenizer.vocabulary, self.length, **self.shape)
-        if started:
-            with torch.no_grad():
-                encoder.embed.weight.copy_(F.layer_norm(self.vectors, self.vectors.shape[1:]) / encoder.embed.scale)
-        return encoder
-
-    def run(self, stage: str) -> Run:
-        """The run of a stage."""
-        return load(self.runs / stage, encoder=self.encoder(started=False))
+        self.changes = SMALL if smallest else {}
 
     def trained(self, stage: str) -> None:
         """Trains a stage unless that is done; it begins from word vectors, or from the stage before."""
-        path, tokens = self.runs / stage, str(self.runs / "tokenizer.json")
-        if (path / "encoder.safetensors").exists():
-            return
-        encoder = self.encoder(started=True) if stage == "spans" else self.run("spans").encoder
-        settings = SETTINGS[stage] | self.changes | SAME | {"length": self.length, "tokens": tokens}
-        started = (path / "run.json").exists()
-        pretrain(str(self.texts[stage]), "simclr", out=path, encoder=encoder, resume=started, **settings)
+        path = self.runs / stage
+        if not (path / "encoder.safetensors").exists():
+            settings = {**SETTINGS[stage], **SAME}
+            settings |= {name: value for name, value in self.changes.items() if name in settings}
+            start = str(self.runs / "spans") if stage != "spans" else "words"
+            resume = (path / "run.json").exists()
+            pretrain(str(self.texts[stage]), "simclr", out=path, encoder=start, resume=resume, **settings)
+
+    @cached_property
+    def spans(self) -> Run:
+        """The run of the first stage."""
+        return load(self.runs / "spans")
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """What turns texts into ids."""
+        assert self.spans.tokenizer is not None
+        return self.spans.tokenizer
+
+    @cached_property
+    def vectors(self) -> Tensor:
+        """The word vectors (V, D)."""
+        texts = self.spans.read(str(self.texts["spans"])).train
+        return word_vectors(counted([texts]), self.tokenizer.vocabulary, self.spans.sections()["encoder"]["width"])
 
     def embedded(self, embedding: str, texts: Samples) -> Tensor:
         """The embeddings (N, D) of that name."""
         if embedding == "word vectors":
             return averaged(texts, self.vectors)
-        if embedding in SETTINGS:
-            encoder = self.run(embedding).encoder
-        else:
-            encoder = self.encoder(started=embedding == "started").eval()
+        run = load(self.runs / "sentences") if embedding == "sentences" else self.spans
+        encoder = run.encoder if embedding in SETTINGS else run.untrained
+        if embedding == "started":
+            encoder = deepcopy(encoder)
+            encoder.embed.start(self.vectors)
         with torch.autocast("cpu", torch.bfloat16):
-            return embed(encoder, texts, TextViews(length=self.length, whole=True), device="cpu")
+            return run.embeddings(texts, encoder)
 
 
 def review(embedding: str, work: Work, data: Any, validation: bool) -> dict[str, Any]:
@@ -181,26 +176,6 @@ def similarity(embedding: str, work: Work, data: Any, validation: bool) -> dict[
     else:
         z = [work.embedded(embedding, from_texts(side, tokenizer=work.tokenizer)) for side in (first, second)]
     return {"Spearman": _plain(sts(*z, scores))}
-
-
-def word_vectors(texts: Texts, dim: int) -> Tensor:
-    """A vector for each word from how often it stands near others: (V, dim)."""
-    size, ids = texts.sizes["vocabulary"], texts.fetch(torch.arange(len(texts)))[0].numpy()
-    owner = np.repeat(np.arange(len(texts)), texts.lengths.numpy())
-    counts = sp.csr_matrix((size, size), dtype=np.float32)
-    for step in range(1, WINDOW + 1):
-        near = owner[step:] == owner[:-step]
-        pairs = (np.ones(near.sum(), dtype=np.float32), (ids[step:][near], ids[:-step][near]))
-        counts += sp.coo_matrix(pairs, shape=(size, size)).tocsr()
-    counts = (counts + counts.T).tocoo()
-    word, context = np.asarray(counts.sum(1)).ravel(), np.asarray(counts.sum(0)).ravel() ** SMOOTH
-    share = counts.data / word.sum()
-    chance = (word[counts.row] / word.sum()) * (context[counts.col] / context.sum())
-    information = np.maximum(np.log(share / chance) - np.log(SHIFT), 0)
-    u, s, _ = randomized_svd(
-        sp.csr_matrix((information, (counts.row, counts.col)), shape=(size, size)), dim, random_state=0
-    )
-    return torch.from_numpy((u * np.sqrt(s)).astype(np.float32))
 
 
 def averaged(texts: Samples, vectors: Tensor) -> Tensor:

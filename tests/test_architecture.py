@@ -19,7 +19,7 @@ RANKS = {
             ("method", "feed", "embed", "latent"),
             ("methods", "gradients"),
             ("discover", "train", "checkpoint", "export", "monitor", "evaluate", "report", "control"),
-            ("build", "folder", "watch"),
+            ("build", "begin", "folder", "watch"),
             ("run",),
             ("plan",),
             ("fit", "recipes", "transfer", "generation", "alignment", "search"),

@@ -17,6 +17,7 @@ from torch import nn
 
 from twinlens import checkpoint, distributed
 from twinlens.batch import Samples, Views
+from twinlens.begin import begin
 from twinlens.data.load import Data
 from twinlens.embed import embed
 from twinlens.errors import InputError, NotLearning
@@ -79,6 +80,8 @@ def _fit(fabric: Fabric, run: Run, setup: Setup, *, resume: bool, save_every: fl
         earlier = load(run.start, encoder=run.module)
         untrained = earlier.untrained.state_dict()
         encoder.load_state_dict(earlier.encoder.state_dict())
+    elif fabric.is_global_zero and not (resume and checkpoint.newest(run.folder / "checkpoints")):
+        begin(encoder, setup.learn)  # the other processes get its weights with the whole method's
     method = run.new_method(encoder, len(setup.learn))
     distributed.synchronise(method)
     facts = json.loads(json.dumps(describe(fabric, run, setup, method)))  # as it is read again: lists for tuples

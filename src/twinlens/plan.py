@@ -15,7 +15,8 @@ from twinlens.batch import Maker, Samples
 from twinlens.data.load import Data, modality, pictures, tokenizer_of
 from twinlens.data.load import load as load_data
 from twinlens.data.source import Source
-from twinlens.data.tokenizer import Tokenizer
+from twinlens.data.text import from_texts
+from twinlens.data.tokenizer import KINDS, Tokenizer
 from twinlens.encoders import hub
 from twinlens.encoders.contract import CausalEncoder, TokenEncoder
 from twinlens.errors import InputError
@@ -121,14 +122,19 @@ def prepare(run: Run, data: Data, labels: NDArray[np.integer[Any]] | None = None
 
 def _source(run: Run, data: Data) -> Data:
     """Data with the columns and the tokenizer that the run's settings name."""
-    if not isinstance(data, str | Path):
-        return data
-    return Source(path=str(data), **run.sections()["reading"])
+    reading = run.sections()["reading"]
+    if isinstance(data, list | tuple) and (tokens := reading["tokens"]) in KINDS:
+        return from_texts(data, kind=tokens, vocabulary=reading["vocabulary"], tokenizer=_tokenizer(run))
+    return Source(path=str(data), **reading) if isinstance(data, str | Path) else data
 
 
 def _tokenizer(run: Run) -> Tokenizer | None:
-    """That of an encoder which comes with one."""
-    if "text" not in run.modality or run.module is not None:
+    """The one that is named, or that of an encoder which comes with one."""
+    if "text" not in run.modality:
+        return None
+    if (tokens := run.sections()["reading"]["tokens"]) not in KINDS:
+        return Tokenizer.load(tokens)
+    if run.module is not None:
         return None
     name = run.architecture.split("+")[build.kinds(run.modality).index("text")]
     return Tokenizer.load(hub.folder_of(name.partition("/")[2])) if "/" in name else None

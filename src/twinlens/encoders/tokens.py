@@ -50,6 +50,11 @@ class Table(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         return F.embedding(ids, self.weight) * self.scale
 
+    @torch.no_grad()
+    def start(self, vectors: Tensor) -> None:
+        """Lets the words start from `vectors` (words, width), each at a mean of 0 and a variance of 1."""
+        self.weight.copy_(F.layer_norm(vectors, vectors.shape[1:]) / self.scale)
+
 
 class Tokens(nn.Module):
     """What lies under each token embedded, fixed positions, a Transformer, and the mean over tokens, or all of them.
@@ -66,12 +71,13 @@ class Tokens(nn.Module):
     positions: Tensor
 
     def __init__(
-        self, cut: Cut, *, width: int, depth: int, heads: int, pool: bool, causal: bool, dropout: float = 0.0
-    ) -> None:
+        self, cut: Cut, *, width: int, depth: int, heads: int, pool: bool, causal: bool, dropout: float = 0.0,
+        word_vectors: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
         if not 0 <= dropout < 1:
             raise InputError(f"dropout is {dropout}: expected a share of 0 or more and below 1.")
-        self.cut, self.pool, self.causal = cut, pool, causal
+        self.cut, self.pool, self.causal, self.word_vectors = cut, pool, causal, word_vectors
         self.shape, self.grid, self.patch_dim, self.vocabulary = cut.shape, cut.grid, cut.patch_dim, cut.vocabulary
         self.register_buffer("positions", sincos(self.grid, width), persistent=False)  # (T, D)
         self.count, self.width = len(self.positions), width

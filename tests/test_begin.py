@@ -1,0 +1,82 @@
+"""Words that start where the texts put them."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import twinlens as tl
+from twinlens import begin
+from twinlens.batch import Samples
+from twinlens.data.pairs import Pairs
+from twinlens.data.text import from_texts
+from twinlens.encoders.cooccurrence import word_vectors
+from twinlens.encoders.sequence import words
+from twinlens.encoders.towers import Towers
+from twinlens.encoders.vit import vit
+
+SAID = [f"{['good', 'bad'][i % 2]} word{i % 7} and word{i % 11} then word{i % 13}" for i in range(200)]
+SMALL = {"epochs": 1, "batch": 64, "depth": 1, "heads": 2, "length": 12, "hidden": 16}
+TEXTS = from_texts(SAID, vocabulary=90)
+
+
+def encoder(**how: bool) -> nn.Module:
+    return words(TEXTS.tokenizer.vocabulary, 12, width=16, depth=1, heads=2, **how)
+
+
+def table(module: nn.Module) -> Tensor:
+    weight = next(weight for name, weight in module.named_parameters() if name.endswith("embed.weight"))
+    return weight.detach().clone()
+
+
+def expected(samples: Samples) -> Tensor:
+    ids, lengths, *_ = samples.fetch(torch.arange(len(samples)))
+    return F.layer_norm(word_vectors([(ids, lengths)], TEXTS.tokenizer.vocabulary, 16), (16,)) / 4
+
+
+def test_words_start_at_their_vectors_where_that_is_asked_for() -> None:
+    asked, other = encoder(word_vectors=True), encoder()
+    before = table(other)
+    for one in (asked, other):
+        begin.begin(one, TEXTS)
+    torch.testing.assert_close(table(asked), expected(TEXTS))
+    assert torch.equal(table(other), before)
+
+
+def test_parts_arecounted_together_and_a_tower_of_words_is_found() -> None:
+    half = torch.arange(100)
+    pairs = Pairs(name="pairs", parts=(TEXTS.subset(half), TEXTS.subset(half + 100)))
+    towers = Towers(vit(3, 8, patch=4, width=16, depth=1, heads=2), encoder(word_vectors=True))
+    begin.begin(towers, pairs)
+    torch.testing.assert_close(table(towers.text), expected(TEXTS))
+
+
+def test_many_texts_arecounted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(begin, "_PART", 100)
+    parts = list(begin.counted([TEXTS]))
+    assert len(parts) > 5 and all(len(ids) == lengths.sum() < 120 for ids, lengths in parts)
+    assert torch.equal(torch.cat([ids for ids, _ in parts]), TEXTS.fetch(torch.arange(200))[0])
+    asked = encoder(word_vectors=True)
+    begin.begin(asked, TEXTS)
+    torch.testing.assert_close(table(asked), expected(TEXTS))
+
+
+def test_of_more_than_enough_texts_some_arecounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(begin, "_ENOUGH", int(TEXTS.lengths.sum()) * 2 // 7)
+    asked = encoder(word_vectors=True)
+    begin.begin(asked, TEXTS)
+    assert torch.equal(table(asked), expected(TEXTS.subset(torch.arange(0, 200, 4))))
+
+
+def test_a_run_starts_there_and_a_later_one_goes_on_from_what_was_learnt(tmp_path: Path) -> None:
+    still = {**SMALL, "rate": 0.0, "vocabulary": 90}
+    run = tl.pretrain(SAID, "simclr", out=tmp_path / "r", width=16, word_vectors=True, **still)
+    drawn = tl.pretrain(SAID, "simclr", out=tmp_path / "d", width=16, **still)
+    assert torch.equal(table(run.untrained), table(drawn.untrained))  # the baseline knows nothing of the texts
+    assert not torch.equal(table(run.encoder), table(run.untrained))
+    other = [f"{text} again" for text in reversed(SAID)]
+    later = tl.pretrain(other, "simclr", out=tmp_path / "l", encoder=str(tmp_path / "r"), **SMALL | {"rate": 0.0})
+    assert torch.equal(table(later.encoder), table(run.encoder))
+    assert later.sections()["encoder"]["word_vectors"]
