@@ -17,7 +17,6 @@ import gzip
 import json
 import os
 from collections.abc import Sequence
-from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -50,8 +49,8 @@ CLAIM = (
 SHOTS = (10, 100, 1000)
 SETTINGS: dict[str, dict[str, Any]] = {
     "spans": {
-        "width": 256, "depth": 4, "heads": 4, "word_vectors": True, "batch": 128, "rate": 5e-4, "epochs": 4,
-        "pair": "spans", "hidden": 512, "temperature": 0.1,
+        "width": 256, "depth": 4, "heads": 4, "batch": 128, "rate": 5e-4, "epochs": 4, "pair": "spans",
+        "hidden": 512, "temperature": 0.1,
     },
     "sentences": {"batch": 128, "rate": 2e-4, "epochs": 3, "hidden": 256, "temperature": 0.05},
 }  # fmt: skip
@@ -128,9 +127,8 @@ class Work:
         if embedding == "word vectors":
             return averaged(texts, self.vectors)
         run = load(self.runs / "sentences") if embedding == "sentences" else self.spans
-        encoder = run.encoder if embedding in SETTINGS else run.untrained
+        encoder = run.encoder if embedding in SETTINGS else run.new_encoder(run.sizes)
         if embedding == "started":
-            encoder = deepcopy(encoder)
             encoder.embed.start(self.vectors)
         with torch.autocast("cpu", torch.bfloat16):
             return run.embeddings(texts, encoder)

@@ -37,7 +37,7 @@ def expected(samples: Samples) -> Tensor:
 
 
 def test_words_start_at_their_vectors_where_that_is_asked_for() -> None:
-    asked, other = encoder(word_vectors=True), encoder()
+    asked, other = encoder(), encoder(word_vectors=False)
     before = table(other)
     for one in (asked, other):
         begin.begin(one, TEXTS)
@@ -48,7 +48,7 @@ def test_words_start_at_their_vectors_where_that_is_asked_for() -> None:
 def test_parts_arecounted_together_and_a_tower_of_words_is_found() -> None:
     half = torch.arange(100)
     pairs = Pairs(name="pairs", parts=(TEXTS.subset(half), TEXTS.subset(half + 100)))
-    towers = Towers(vit(3, 8, patch=4, width=16, depth=1, heads=2), encoder(word_vectors=True))
+    towers = Towers(vit(3, 8, patch=4, width=16, depth=1, heads=2), encoder())
     begin.begin(towers, pairs)
     torch.testing.assert_close(table(towers.text), expected(TEXTS))
 
@@ -58,25 +58,30 @@ def test_many_texts_arecounted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None
     parts = list(begin.counted([TEXTS]))
     assert len(parts) > 5 and all(len(ids) == lengths.sum() < 120 for ids, lengths in parts)
     assert torch.equal(torch.cat([ids for ids, _ in parts]), TEXTS.fetch(torch.arange(200))[0])
-    asked = encoder(word_vectors=True)
+    asked = encoder()
     begin.begin(asked, TEXTS)
     torch.testing.assert_close(table(asked), expected(TEXTS))
 
 
 def test_of_more_than_enough_texts_some_arecounted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(begin, "_ENOUGH", int(TEXTS.lengths.sum()) * 2 // 7)
-    asked = encoder(word_vectors=True)
+    asked = encoder()
     begin.begin(asked, TEXTS)
     assert torch.equal(table(asked), expected(TEXTS.subset(torch.arange(0, 200, 4))))
 
 
 def test_a_run_starts_there_and_a_later_one_goes_on_from_what_was_learnt(tmp_path: Path) -> None:
     still = {**SMALL, "rate": 0.0, "vocabulary": 90}
-    run = tl.pretrain(SAID, "simclr", out=tmp_path / "r", width=16, word_vectors=True, **still)
-    drawn = tl.pretrain(SAID, "simclr", out=tmp_path / "d", width=16, **still)
-    assert torch.equal(table(run.untrained), table(drawn.untrained))  # the baseline knows nothing of the texts
-    assert not torch.equal(table(run.encoder), table(run.untrained))
+    run = tl.pretrain(SAID, "simclr", out=tmp_path / "r", width=16, **still)
+    drawn = tl.pretrain(SAID, "simclr", out=tmp_path / "d", width=16, word_vectors=False, **still)
+    assert torch.equal(table(run.new_encoder(run.sizes)), table(drawn.untrained))
+    assert torch.equal(table(run.encoder), table(run.untrained))  # which is what the first step met
+    assert table(run.encoder).sub(table(drawn.encoder)).abs().max() > 0.1
     other = [f"{text} again" for text in reversed(SAID)]
     later = tl.pretrain(other, "simclr", out=tmp_path / "l", encoder=str(tmp_path / "r"), **SMALL | {"rate": 0.0})
     assert torch.equal(table(later.encoder), table(run.encoder))
     assert later.sections()["encoder"]["word_vectors"]
+    given = tl.pretrain(
+        SAID, "simclr", out=tmp_path / "g", encoder=later.encoder, epochs=1, batch=64, rate=0.0, length=12
+    )
+    assert torch.equal(table(given.module), table(run.encoder))  # type: ignore[arg-type]

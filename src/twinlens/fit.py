@@ -75,13 +75,14 @@ def pretrain(
 
 def _fit(fabric: Fabric, run: Run, setup: Setup, *, resume: bool, save_every: float) -> Run:
     encoder = run.new_encoder(setup.learn.sizes)
+    newest = checkpoint.newest(run.folder / "checkpoints") if resume else None
+    if fabric.is_global_zero and newest is None and not run.start and run.module is None:
+        begin(encoder, setup.learn)  # the other processes get its weights with the whole method's
     untrained = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
     if run.start:
         earlier = load(run.start, encoder=run.module)
         untrained = earlier.untrained.state_dict()
         encoder.load_state_dict(earlier.encoder.state_dict())
-    elif fabric.is_global_zero and not (resume and checkpoint.newest(run.folder / "checkpoints")):
-        begin(encoder, setup.learn)  # the other processes get its weights with the whole method's
     method = run.new_method(encoder, len(setup.learn))
     distributed.synchronise(method)
     facts = json.loads(json.dumps(describe(fabric, run, setup, method)))  # as it is read again: lists for tuples
@@ -95,7 +96,6 @@ def _fit(fabric: Fabric, run: Run, setup: Setup, *, resume: bool, save_every: fl
             if setup.tokenizer is not None:
                 setup.tokenizer.save(run.folder / "tokenizer.json")
             checkpoint.write_text(run.folder / "run.json", json.dumps(facts, indent=2))
-        newest = checkpoint.newest(run.folder / "checkpoints")
         start = checkpoint.restore(newest, method, optimizer) if newest else 0
         _loop(fabric, run, setup, model, optimizer, encoder, start=start, save_every=save_every)
         if fabric.is_global_zero:

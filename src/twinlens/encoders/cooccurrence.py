@@ -1,4 +1,4 @@
-"""Vectors of words from how often they stand near each other: no network, a minute for ten million words."""
+"""Vectors of words from how often they stand near each other: no network, seconds for ten million words."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any

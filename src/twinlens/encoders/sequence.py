@@ -63,7 +63,7 @@ def _windows(length: int, window: int) -> int:
 def words(
     vocabulary: int, length: int, *,
     width: int = 256, depth: int = 4, heads: int = 4, pool: bool = True,
-    causal: bool = False, dropout: float = 0.1, word_vectors: bool = False,
+    causal: bool = False, dropout: float = 0.1, word_vectors: bool = True,
 ) -> Tokens:  # fmt: skip
     """A transformer over the ids of words, views (N, T) int64 below `vocabulary`; D = `width`.
 
@@ -79,9 +79,9 @@ def words(
         causal: Let a word see those before it alone.
         dropout: Share dropped of what is embedded and of what each block adds (Devlin et al. 2019, appendix A.2); two
             views of one text differ by it (Gao et al. 2021, "SimCSE", arXiv 2104.08821, section 3).
-        word_vectors: Let words start from their vectors (`cooccurrence.word_vectors`), learnt from the same texts
-            before the first step, a minute for ten million words. Worth it where texts are few or time is short: a
-            network from scratch needs hours to learn of words what they say.
+        word_vectors: Let a run start words where their vectors are (`cooccurrence.word_vectors`), learnt from the same
+            texts before the first step in seconds; if not, where they are drawn. From scratch a network needs hours to
+            learn as much of words.
     """
     if vocabulary < 2 or length < 1:
         raise InputError(f"{vocabulary} words in views of {length}: expected 2 or more, in views of 1 or more.")
