@@ -49,7 +49,7 @@ CLAIM = (
 SHOTS = (10, 100, 1000)
 SETTINGS: dict[str, dict[str, Any]] = {
     "spans": {
-        "width": 256, "depth": 4, "heads": 4, "batch": 128, "rate": 5e-4, "epochs": 4, "pair": "spans",
+        "width": 256, "depth": 4, "heads": 4, "batch": 64, "rate": 5e-4, "epochs": 2, "pair": "spans",
         "hidden": 512, "temperature": 0.1,
     },
     "sentences": {"batch": 128, "rate": 2e-4, "epochs": 3, "hidden": 256, "temperature": 0.05},
