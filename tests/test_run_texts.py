@@ -29,6 +29,15 @@ def test_every_method_that_can_learns_from_texts(name: str, tmp_path: Path) -> N
     assert run.encoder.embed.weight.ne(run.untrained.embed.weight).any()  # type: ignore[union-attr]
 
 
+def test_a_list_of_texts_heeds_how_they_become_ids(tmp_path: Path) -> None:
+    few = tl.pretrain(SAID, "simclr", out=tmp_path / "few", hidden=16, **SMALL | {"vocabulary": 64})
+    assert few.tokenizer is not None and few.tokenizer.vocabulary == 64
+    same = tl.pretrain(
+        SAID[:200], "simclr", out=tmp_path / "same", hidden=16, tokens=str(tmp_path / "few/tokenizer.json"), **SMALL
+    )
+    assert same.tokenizer is not None and same.tokenizer.fingerprint == few.tokenizer.fingerprint
+
+
 @pytest.mark.parametrize("name", sorted(PICTURES))
 def test_what_needs_pictures_says_so(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="words"):
