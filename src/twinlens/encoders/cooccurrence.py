@@ -26,8 +26,8 @@ def word_vectors(
         texts: In parts: the ids (S,) of texts one after the other, and how many words each has (N,).
         vocabulary: V; ids are below it.
         dim: Width of a vector.
-        window: How many words on either side are near; 5 (section 3.1 has 2, 5 and 10).
-        smooth: The power that how often a word is near others is raised to; 0.75 (section 3.2).
+        window: How many words on either side are near; 5 (of 2, 5 and 10 there).
+        smooth: The power that how often a word is near others is raised to; 0.75 (there, "context distribution smoothing").
     """
     from sklearn.utils.extmath import randomized_svd
 
