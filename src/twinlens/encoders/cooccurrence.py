@@ -27,7 +27,8 @@ def word_vectors(
         vocabulary: V; ids are below it.
         dim: Width of a vector.
         window: How many words on either side are near; 5 (of 2, 5 and 10 there).
-        smooth: The power that how often a word is near others is raised to; 0.75 (there, "context distribution smoothing").
+        smooth: The power that how often a word is near others is raised to; 0.75 (there, "context distribution
+            smoothing").
     """
     from sklearn.utils.extmath import randomized_svd
 
