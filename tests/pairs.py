@@ -49,5 +49,5 @@ def text_run(out: Path, data: str, **settings: object) -> tl.Run:
 def image_text_run(out: Path, data: str) -> tl.Run:
     words = {f"text_{name}": TINY[name] for name in ("width", "depth", "heads")}
     return tl.pretrain(
-        data, "clip", encoder="small+words", out=out, epochs=40, batch=12, shared=16, length=12, image_width=8, **words
+        data, "clip", encoder="small+words", out=out, epochs=80, batch=12, shared=16, length=12, image_width=8, **words
     )
