@@ -45,7 +45,7 @@ def test_words_start_at_their_vectors_where_that_is_asked_for() -> None:
     assert torch.equal(table(other), before)
 
 
-def test_parts_arecounted_together_and_a_tower_of_words_is_found() -> None:
+def test_parts_are_counted_together_and_a_tower_of_words_is_found() -> None:
     half = torch.arange(100)
     pairs = Pairs(name="pairs", parts=(TEXTS.subset(half), TEXTS.subset(half + 100)))
     towers = Towers(vit(3, 8, patch=4, width=16, depth=1, heads=2), encoder())
@@ -53,7 +53,7 @@ def test_parts_arecounted_together_and_a_tower_of_words_is_found() -> None:
     torch.testing.assert_close(table(towers.text), expected(TEXTS))
 
 
-def test_many_texts_arecounted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_texts_are_counted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(begin, "_PART", 100)
     parts = list(begin.counted([TEXTS]))
     assert len(parts) > 5 and all(len(ids) == lengths.sum() < 120 for ids, lengths in parts)
@@ -63,7 +63,7 @@ def test_many_texts_arecounted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None
     torch.testing.assert_close(table(asked), expected(TEXTS))
 
 
-def test_of_more_than_enough_texts_some_arecounted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_more_than_enough_texts_some_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(begin, "_ENOUGH", int(TEXTS.lengths.sum()) * 2 // 7)
     asked = encoder()
     begin.begin(asked, TEXTS)
@@ -82,15 +82,6 @@ def test_a_run_starts_there_and_a_later_one_goes_on_from_what_was_learnt(tmp_pat
     assert torch.equal(table(later.encoder), table(run.encoder))
     assert later.sections()["encoder"]["word_vectors"]
     tokens = str(run.folder / "tokenizer.json")
-    given = tl.pretrain(
-        other,
-        "simclr",
-        out=tmp_path / "g",
-        encoder=later.encoder,
-        epochs=1,
-        batch=64,
-        rate=0.0,
-        length=12,
-        tokens=tokens,
-    )
+    short = {"epochs": 1, "batch": 64, "rate": 0.0, "length": 12, "tokens": tokens}
+    given = tl.pretrain(other, "simclr", out=tmp_path / "g", encoder=later.encoder, **short)
     assert torch.equal(table(given.encoder), table(run.encoder))

@@ -103,7 +103,8 @@ def load_words(path: str | Path) -> Tokens:
         config["vocab_size"], length, width=config["hidden_size"], depth=config["num_hidden_layers"],
         heads=config["num_attention_heads"], causal=config["is_decoder"], dropout=config["hidden_dropout_prob"],
     )  # fmt: skip
-    weights[_TABLE] /= config["hidden_size"] ** 0.5
+    table: Any = encoder.embed
+    weights[_TABLE] /= table.scale
     encoder.load_state_dict({ours: _stacked(weights, theirs) for ours, theirs in _names(len(encoder.body.blocks))})
     return encoder.eval()
 
@@ -168,6 +169,7 @@ def _save_tokenizer(tokenizer: Tokenizer, folder: Path, length: int) -> int:
 def _save_words(encoder: Tokens, folder: Path, *, pad: int, length: int) -> None:
     width, rows = encoder.width, max(length, encoder.count)
     first: Any = encoder.body.blocks[0]
+    table: Any = encoder.embed
     config = {
         "model_type": _KIND, "architectures": ["RobertaPreLayerNormModel"], "dtype": "float32",
         "vocab_size": encoder.vocabulary, "hidden_size": width, "num_hidden_layers": len(encoder.body.blocks),
@@ -181,7 +183,7 @@ def _save_words(encoder: Tokens, folder: Path, *, pad: int, length: int) -> None
     for ours, theirs in _names(len(encoder.body.blocks)):
         for name, part in zip(theirs, state[ours].chunk(len(theirs)), strict=True):
             weights[name] = part.float().contiguous().clone()
-    weights[_TABLE] *= width**0.5
+    weights[_TABLE] *= table.scale
     places = torch.zeros(pad + 1 + rows, width)
     places[pad + 1 :] = sincos((rows,), width)  # RoBERTa counts places from behind the id that fills up
     weights["embeddings.position_embeddings.weight"] = places
