@@ -1,7 +1,7 @@
 """Small things that several tests need: samples, views and an encoder that run in milliseconds."""
 
 import inspect
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from twinlens.feed import Feed
 from twinlens.method import Method
 from twinlens.views.tasks import TASKS
 
+M = TypeVar("M", bound=nn.Module)
 SIZE = 8
 VOCABULARY, LENGTH = 11, 9
 
@@ -169,10 +170,18 @@ def build(cls: type[Method], seed: int = 0, samples: int = 24, **settings: Any) 
     causal = discover.encoder_kind(cls) is CausalEncoder
     small: dict[str, Any] = {"width": 16, "depth": 1, "heads": 2, "causal": causal}
     towers = [
-        words(VOCABULARY, LENGTH, dropout=0.0, **small) if reads(cls) else vit(3, SIZE, patch=2, **small)
+        awake(words(VOCABULARY, LENGTH, dropout=0.0, **small)) if reads(cls) else vit(3, SIZE, patch=2, **small)
         for _ in encoders
     ]
     return cls(*towers, **small_settings(cls) | counted | settings)
+
+
+def awake(module: M) -> M:
+    """Draws the weights that begin at zero, so that what they stand behind is seen."""
+    for p in module.parameters():
+        if p.ndim > 1 and not p.any():
+            nn.init.xavier_uniform_(p)
+    return module
 
 
 def still_norms(module: nn.Module) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from support import awake
 
 from twinlens.batch import PAD
 from twinlens.dropout import counted
@@ -45,7 +46,7 @@ def test_a_word_is_looked_up_and_a_window_is_mapped():
 @pytest.mark.parametrize("length", [2, 5, 12])
 def test_a_view_may_be_shorter_or_longer(length):
     for encoder, view in (
-        (words(9, 5, **SMALL), torch.randint(9, (2, length))),
+        (awake(words(9, 5, **SMALL)), torch.randint(9, (2, length))),
         (waves(2, 15, window=3, **SMALL), torch.randn(2, 2, 3 * length)),
     ):
         patches = encoder.patchify(view)
@@ -76,11 +77,23 @@ def test_it_is_bert_mini_without_its_extras():
 
 def test_every_parameter_but_that_of_absent_words_gets_a_gradient():
     torch.manual_seed(0)
-    encoder = words(9, 3, **SMALL)
+    encoder = awake(words(9, 3, **SMALL))
     z = encoder(torch.tensor([[4, 0, 8]]))
     (z * torch.randn_like(z)).sum().backward()
     assert encoder.embed.weight.grad.any(1).nonzero().flatten().tolist() == [0, 4, 8]
     assert all(p.grad.any() for p in encoder.parameters())
+
+
+def test_it_starts_as_the_mean_of_its_words():
+    torch.manual_seed(0)
+    encoder = words(9, 4, width=6, depth=3, heads=2).eval()
+    encoder.positions.zero_()
+    text = torch.tensor([[4, 0, 8, 4], [1, 2, PAD, PAD]])
+    rows = torch.nn.functional.layer_norm(encoder.embed.weight, (6,), eps=1e-6)
+    expected = torch.stack((rows[text[0]].mean(0), rows[text[1, :2]].mean(0)))
+    torch.testing.assert_close(encoder(text), expected, atol=1e-4, rtol=0)
+    awake(encoder)
+    assert not torch.allclose(encoder(text), expected, atol=0.1)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +128,7 @@ def test_widths_must_fit(settings, message):
 @pytest.mark.parametrize("kept", [False, True])
 def test_what_fills_a_row_up_changes_nothing(causal, kept):
     torch.manual_seed(0)
-    encoder = words(9, 7, causal=causal, **SMALL).eval()
+    encoder = awake(words(9, 7, causal=causal, **SMALL)).eval()
     text = torch.tensor([[4, 1, 8], [2, 5, 0]])
     padded = torch.cat((text, torch.full((2, 4), PAD)), dim=1)
     keep = torch.arange(7).flip(0).expand(2, -1) if kept else None
@@ -128,7 +141,7 @@ def test_what_fills_a_row_up_changes_nothing(causal, kept):
 
 def test_its_dropout_is_counted_by_the_sample():
     torch.manual_seed(0)
-    encoder = words(9, 5, width=16, depth=1, heads=1, dropout=0.5)
+    encoder = awake(words(9, 5, width=16, depth=1, heads=1, dropout=0.5))
     text, key = torch.randint(9, (6, 5)), torch.arange(6)
     with counted(key):
         whole = encoder(text)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from support import awake
 
 from twinlens import random
 from twinlens.batch import Batch
@@ -22,7 +23,7 @@ def encoders(
     common: dict[str, Any] = {"width": 16, "depth": depth, "heads": 2, "causal": causal}
     return {
         "pictures": lambda: vit(3, size, patch=2, **common),
-        "words": lambda: words(vocabulary, length, dropout=0.0, **common),
+        "words": lambda: awake(words(vocabulary, length, dropout=0.0, **common)),
         "waves": lambda: waves(2, moments, window=3, **common),
         "clips": lambda: clip(film, patch=2, **common),
     }

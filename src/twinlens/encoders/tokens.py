@@ -65,7 +65,8 @@ class Tokens(nn.Module):
 
     Words are ids; negative ones (`batch.PAD`) fill a row up on the right: no other word sees them, and they do not
     count in the mean. What is embedded of a word and its place is normalised before the first block, and a share
-    `dropout` of it dropped, as in BERT (Devlin et al. 2019, authors' code).
+    `dropout` of it dropped, as in BERT (Devlin et al. 2019, authors' code). Blocks over words add nothing at the start:
+    where words start from their vectors, an encoder starts as their mean.
     """
 
     positions: Tensor
@@ -85,7 +86,7 @@ class Tokens(nn.Module):
         self.embed = Table(cut.vocabulary, width) if cut.vocabulary else linear(cut.patch_dim, width)
         self.embed_norm = norm(width) if cut.vocabulary else None
         self.drop = Dropout(dropout)
-        self.body = Transformer(width, depth, heads, dropout=dropout)
+        self.body = Transformer(width, depth, heads, dropout=dropout, identity=bool(cut.vocabulary))
 
     def patchify(self, view: Tensor) -> Tensor:
         """(N, ...) -> (N, T, P): what lies under each token."""

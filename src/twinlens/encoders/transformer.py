@@ -75,14 +75,22 @@ class Transformer(nn.Module):
         ratio: Width of a block's perceptron over D (Vaswani et al. 2017, table 3).
         dropout: Share dropped of what a block's attention and its perceptron add. Of the attention itself nothing is
             dropped, unlike there, so that it needs no T x T weights in memory.
+        identity: Let blocks add nothing at the start, so that tokens leave as they came (Bachlechner et al. 2020,
+            "ReZero is all you need", arXiv 2003.04887), the last weights of what is beside a shortcut being zero
+            (Zhang et al. 2019, "Fixup initialization", arXiv 1901.09321, section 3).
     """
 
-    def __init__(self, dim: int, depth: int, heads: int, *, ratio: int = 4, dropout: float = 0.0) -> None:
+    def __init__(
+        self, dim: int, depth: int, heads: int, *, ratio: int = 4, dropout: float = 0.0, identity: bool = False
+    ) -> None:
         super().__init__()
         if dim % heads:
             raise InputError(f"a width of {dim} does not split into {heads} heads: choose a multiple of {heads}.")
         self.dim = dim
         self.blocks = nn.Sequential(*(Block(dim, heads, ratio, dropout) for _ in range(depth)))
+        for block in self.blocks if identity else ():
+            nn.init.zeros_(block.attend.project.weight)
+            nn.init.zeros_(block.mlp[2].weight)
         self.norm = norm(dim)
 
     def forward(self, tokens: Tensor, attend: Attend = None) -> Tensor:
