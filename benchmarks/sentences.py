@@ -3,11 +3,11 @@
 50,000 reviews of the Large Movie Review Dataset (Maas et al. 2011) without labels. First word vectors: positive
 pointwise mutual information, factorised (Levy, Goldberg and Dagan 2015, "Improving distributional similarity with
 lessons learned from word embeddings"). A transformer whose words start there then learns to tell two spans of a review
-from spans of others (SimCLR's loss), in less than an hour of two cores. Judged by a linear probe and few-label probes on
-25,000 test reviews, beside the same transformer with all its weights as they were drawn, the means of those word
-vectors, and TF-IDF with logistic regression on the same labels. Then it is trained further on the sentences of the
-STS benchmark's training part, without scores (SimCSE: the same sentence twice, differing by dropout), and judged by
-Spearman's correlation on its test pairs.
+from spans of others (SimCLR's loss), in less than an hour of two cores. Judged by a linear probe and few-label probes
+on 25,000 test reviews, beside the same transformer with all its weights as they were drawn, the means of those word
+vectors (as they are, and each at a mean of 0 and a variance of 1 first), and TF-IDF with logistic regression on the
+same labels. Then it is trained further on the sentences of the STS benchmark's training part, without scores (SimCSE:
+the same sentence twice, differing by dropout), and judged by Spearman's correlation on its test pairs.
 
     python benchmarks/sentences.py                     all, one seed; it resumes where it stopped
     python benchmarks/sentences.py --validation        on 5,000 of the training reviews, the development pairs of STS

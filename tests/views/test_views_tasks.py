@@ -101,42 +101,56 @@ def slowly(view, left, top, side):
     return torch.from_numpy(out)
 
 
-def test_a_jigsaw_agrees_with_a_slow_computation():
-    from twinlens.views.tasks import _corners, _together
+@pytest.mark.parametrize("grid", [1, 3])
+def test_tiles_at_their_own_scale_agree_with_a_slow_computation(grid):
+    from twinlens.views.tasks import _tiles
 
-    view, side = noise(2, 2, 9), 0.2
-    corners = _corners(keys(2), side, 0.05)
-    found = _together(view, corners, side)
-    for n in range(2):
-        for cell in range(9):
-            top, left = 3 * (cell // 3), 3 * (cell % 3)
-            whole = slowly(view[n], *corners[n, cell].double().tolist(), side)  # the tile at 9 x 9, whose pixels
-            middles = whole[:, 1::3, 1::3]  # 1, 4 and 7 lie where those of the tile at 3 x 3 lie
-            torch.testing.assert_close(found[n, :, top : top + 3, left : left + 3].double(), middles, atol=1e-5, rtol=0)
+    view, size, side = noise(3, 2, 12), 12, 0.8 / grid
+    generator = torch.Generator().manual_seed(1)
+    corners = 1.2 * torch.rand(3, grid**2, 2, generator=generator) - 0.2  # some beyond the border, where it repeats
+    cell = torch.cartesian_prod(torch.arange(grid), torch.arange(grid)).flip(1) / grid
+    at = cell + (1 / grid - side) * torch.rand(3, grid**2, 2, generator=generator)
+    found = _tiles(view, corners, at, side)
+    place = (torch.arange(size) + 0.5) / size
+    for n in range(3):
+        expected = torch.zeros_like(view[n]).double()
+        for to, corner in zip(at[n], corners[n], strict=True):
+            across, down = ((place >= to[axis]) & (place < to[axis] + side) for axis in (0, 1))
+            whole = slowly(
+                view[n], *(corner - to).double().tolist(), 1.0
+            )  # the picture moved, of which a square is seen
+            expected += whole * (down[:, None] & across)
+        torch.testing.assert_close(found[n].double(), expected, atol=1e-5, rtol=0)
+        assert (found[n] == 0).any() and len(found[n].unique()) > 50
 
 
 def test_tiles_of_a_jigsaw_lie_where_the_permutation_says():
-    count, size = 200, 90
-    seen = []
-    for ramp in ramps(count, size):
-        (picture,), answer = find("jigsaw").ask((ramp,), keys(count))
-        thirds = picture[:, 0].unflatten(2, (3, 30)).unflatten(1, (3, 30))  # (N, 3, 30, 3, 30)
-        seen.append(thirds.mean((2, 4)).flatten(1) * 3)  # (N, 9) in cells
-    at = torch.stack(seen, 2).numpy()
-    cells = np.floor(at).astype(int)
-    assert np.array_equal(cells[..., 1] * 3 + cells[..., 0], permutations(PERMUTATIONS)[answer])
-    reach = (1 - 64 / 85) / 2
-    off = at - cells - 0.5
-    assert np.abs(off).max() < reach + 0.001
-    assert stats.kstest(off.ravel(), "uniform", args=(-reach, 2 * reach)).pvalue > 1e-3
+    count, size, side = 200, 90, 64 / 85 / 3
+    (across, answer), (down, _) = (find("jigsaw").ask((1 + ramp,), keys(count)) for ramp in ramps(count, size))
+    pictures = torch.stack((across[0], down[0]))[:, :, 0] - 1  # (2 of x and y, N, H, W)
+    inside = pictures[0] > -0.5
+    assert torch.equal(inside, pictures[1] > -0.5)
+
+    def by_thirds(x):
+        return x.unflatten(-1, (3, 30)).unflatten(-3, (3, 30)).sum((-3, -1)).flatten(-2)  # (..., 9)
+
+    pixels = by_thirds(inside)
+    assert pixels.min() >= 22**2 and pixels.max() <= 23**2  # of 22.6 on either side
+    source, at = (by_thirds(x * inside) / pixels for x in (pictures, torch.cat(ramps(count, size), 1).transpose(0, 1)))
+    cells = (3 * source).floor().long()
+    assert np.array_equal(3 * cells[1] + cells[0], permutations(PERMUTATIONS)[answer])
+    reach = 1 / 6 - side / 2
+    off, moved = (((x % (1 / 3)) - 1 / 6).flatten() for x in (source, at))
+    assert stats.kstest(off, "uniform", args=(-reach, 2 * reach)).pvalue > 1e-3
+    assert moved.abs().max() < reach + 0.5 / size and moved.std() > 0.9 * reach / 3**0.5
+    assert abs(np.corrcoef(off, moved)[0, 1]) < 0.1
 
 
-def test_tiles_of_a_jigsaw_are_nearly_as_large_as_they_were():
-    (picture,), _ = find("jigsaw").ask((ramps(3, 90)[0],), keys(3))
-    steps = picture.diff(dim=3)[..., [3, 40, 70]]  # within tiles; across them edges do not meet
-    torch.testing.assert_close(steps, torch.full_like(steps, 64 / 85 / 90), atol=1e-5, rtol=0)
-    across = picture.diff(dim=3)[..., [29, 59]]
-    assert (across - 1 / 90).abs().min() > 1e-4
+def test_tiles_of_a_jigsaw_keep_their_scale():
+    (picture,), _ = find("jigsaw").ask((1 + ramps(3, 90)[0],), keys(3))
+    seen = picture > 0.5
+    steps = picture.diff(dim=3)[seen[..., 1:] & seen[..., :-1]]
+    torch.testing.assert_close(steps, torch.full_like(steps, 1 / 90), atol=1e-5, rtol=0)
 
 
 def differing(a, b):
@@ -168,23 +182,6 @@ def ramps(count, size):
 
 
 SIDE, REACH = 96 / 144 / 2, 7 / 144 / 2  # of a tile, in shares of the view
-
-
-def test_a_tile_at_its_own_scale_agrees_with_a_slow_computation():
-    from twinlens.views.tasks import _alone
-
-    view, size = noise(3, 2, 12), 12
-    corner = torch.tensor([[0.1, 0.2], [-0.05, 0.6], [0.72, 0.5]])  # some beyond the border, where it repeats
-    at = torch.tensor([[0.0, 0.66], [0.3, 0.1], [0.51, 0.49]])
-    found = _alone(view, corner, at, SIDE)
-    for n in range(3):
-        shift = (corner[n] - at[n]).double()
-        whole = slowly(view[n], *shift.tolist(), 1.0)  # the picture moved, of which a square is seen
-        place = (torch.arange(size) + 0.5) / size
-        across, down = (((place >= at[n, k]) & (place < at[n, k] + SIDE)) for k in (0, 1))
-        expected = whole * (down[:, None] & across[None])
-        torch.testing.assert_close(found[n].double(), expected, atol=1e-5, rtol=0)
-        assert int((found[n, 0] != 0).sum()) == int(down.sum() * across.sum()) == 16
 
 
 def test_the_second_tile_lies_where_the_answer_says():

@@ -6,6 +6,7 @@ All are asked of pictures, and what is shown has the size of a view, so that an 
 from collections.abc import Callable
 from functools import cache
 from itertools import permutations as every_permutation
+from math import isqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -71,17 +72,18 @@ def jigsaw(made: tuple[Tensor, ...], key: Tensor) -> Made:
     """Which permutation shuffled nine tiles (Noroozi & Favaro 2016, arXiv 1603.09246); place i shows tile p[i].
 
     The tiles are put together into one picture, as in Carlucci et al. 2019, arXiv 1903.06864, section 3: an encoder so
-    learns at nearly the scale of the pictures it is made for. Against shortcuts a tile lies anywhere in its third of
-    the view, of which it takes 64 pixels of 85 (Noroozi & Favaro's section on shortcuts), and is enlarged to a whole
-    third, so that edges do not meet. Tiles keep their mean and deviation, as Carlucci et al.'s do: with those of every
-    tile made alike (Noroozi & Favaro) the linear probe stood no higher, one seed.
+    learns from pictures of the size that it is made for. Against shortcuts a tile lies anywhere in its third of the
+    view, of which it takes 64 pixels of 85 (Noroozi & Favaro's section on shortcuts). It is shown at its own scale,
+    anywhere in another third, with nothing around it: enlarged to the whole third, as if edges had met, tiles taught
+    less of small pictures. They keep their mean and deviation, as Carlucci et al.'s do: with those of every tile made
+    alike (Noroozi & Favaro) the linear probe stood no higher, one seed.
     """
     (view,) = made
     answer = _draw(fold(key, 0), PERMUTATIONS)
     order = torch.from_numpy(permutations(PERMUTATIONS)).to(key.device)[answer]  # (N, 9)
     side = 64 / 85 / 3
-    corners = _corners(fold(key, 1), side, 1 / 6 - side / 2)
-    return (_together(view, corners.gather(1, order[..., None].expand(-1, -1, 2)), side),), answer
+    corners, at = (_corners(fold(key, draw), side, 1 / 6 - side / 2) for draw in (1, 2))
+    return (_tiles(view, corners.gather(1, order[..., None].expand(-1, -1, 2)), at, side),), answer
 
 
 def relative_position(made: tuple[Tensor, ...], key: Tensor) -> Made:
@@ -103,7 +105,7 @@ def relative_position(made: tuple[Tensor, ...], key: Tensor) -> Made:
     corners = (torch.stack((first, first + step), 1) + 0.5) / 2 - side / 2 + shift
     anywhere = (1 - side) * uniform(fold(key, 3), 2, 2)
     grey = bits(fold(key, 4), 2) % 3 > 0  # (N, 2)
-    tiles = [_alone(view, corners[:, tile], anywhere[:, tile], side) for tile in (0, 1)]
+    tiles = [_tiles(view, corners[:, [tile]], anywhere[:, [tile]], side) for tile in (0, 1)]
     return tuple(_grey(tile, which) for tile, which in zip(tiles, grey.unbind(1))), answer
 
 
@@ -176,29 +178,20 @@ def _corners(key: Tensor, side: float, reach: float) -> Tensor:
     return middle - side / 2 + reach * (2 * uniform(key, 9, 2) - 1)
 
 
-def _alone(view: Tensor, corner: Tensor, at: Tensor, side: float) -> Tensor:
-    """The square of a view (N, C, H, W) that begins at `corner` (N, 2), moved to `at` (N, 2); nothing around it."""
-    height, width = view.shape[2:]
-    x, y = (
-        ((torch.arange(size, device=view.device) + 0.5) / size - start[:, None]).expand(-1, size)
-        for start, size in ((at[:, 0], width), (at[:, 1], height))
-    )  # from the square's corner: (N, W), (N, H)
-    inside = ((x >= 0) & (x < side))[:, None, :] & ((y >= 0) & (y < side))[:, :, None]  # (N, H, W)
-    x, y = (2 * (start[:, None] + way) - 1 for start, way in zip(corner.unbind(1), (x, y)))
-    place = torch.stack((x[:, None].expand(-1, height, -1), y[..., None].expand(-1, -1, width)), 3).to(view)
-    moved = F.grid_sample(view, place, padding_mode="border", align_corners=False)
-    return moved * inside[:, None]
+def _tiles(view: Tensor, corners: Tensor, at: Tensor, side: float) -> Tensor:
+    """The squares of a view (N, C, H, W) that begin at `corners` (N, K, 2), moved to `at` (N, K, 2) on nothing.
 
-
-def _together(view: Tensor, corners: Tensor, side: float) -> Tensor:
-    """The tiles of a view (N, C, H, W) that begin at `corners` (N, 9, 2), each over a third both ways: (N, C, H, W)."""
+    Where they are moved to each lies in a cell of its own, of K in a square grid, row by row.
+    """
+    grid = isqrt(corners.shape[1])
     height, width = view.shape[2:]
-    across, down = (3 * (torch.arange(size, device=view.device) + 0.5) / size for size in (width, height))  # in thirds
-    cell = 3 * down.long()[:, None] + across.long()  # (H, W)
-    start = corners[:, cell.flatten()].unflatten(1, (height, width))  # (N, H, W, 2)
-    inside = torch.stack(((across % 1).expand(height, -1), (down % 1)[:, None].expand(-1, width)), 2)  # (H, W, 2)
-    place = (2 * (start + side * inside) - 1).to(view)
-    return F.grid_sample(view, place, padding_mode="border", align_corners=False)
+    across, down = ((torch.arange(size, device=view.device) + 0.5) / size for size in (width, height))
+    cell = (grid * down).long()[:, None] * grid + (grid * across).long()  # (H, W)
+    pixel = torch.stack((across.expand(height, -1), down[:, None].expand(-1, width)), 2)  # (H, W, 2) of x and y
+    start, to = (corner[:, cell.flatten()].unflatten(1, (height, width)) for corner in (corners, at))  # (N, H, W, 2)
+    inside = ((pixel >= to) & (pixel < to + side)).all(3)
+    place = (2 * (pixel - to + start) - 1).to(view)
+    return F.grid_sample(view, place, padding_mode="border", align_corners=False) * inside[:, None]
 
 
 def _grey(tile: Tensor, which: Tensor) -> Tensor:
