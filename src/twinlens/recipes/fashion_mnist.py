@@ -218,7 +218,7 @@ def rotation() -> Run:
 
 def jigsaw() -> Run:
     """How its tiles were shuffled."""
-    return _task("jigsaw", 0.8, epochs=8)
+    return _task("jigsaw", 0.5, epochs=10)
 
 
 def relative_position() -> Run:
