@@ -21,6 +21,7 @@ README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results"
 COLUMNS = {
     "knn": "kNN",
+    "1 per class": "1 label a class",
     "10 per class": "10 labels a class",
     "100 per class": "100 labels a class",
     "linear probe": "linear",
@@ -62,7 +63,8 @@ def quality(name: str) -> str:
         f"{QUALITY[name]}: test accuracy in %, last checkpoint; {found['machine']['cpu']}, {found['date']} "
         f"(`benchmarks/results/{path.name}`). Mean over seeds [lowest and highest end of their 95 % intervals]; bold "
         "where the interval of every seed stands apart from those of raw pixels and of the same encoder untrained. The "
-        "last column names the use of labels in which a method leads its better baseline by most."
+        "last column names the use of labels in which a method leads its better baseline by the most widths of its "
+        "interval."
     )
     if "fine-tuned" in columns:
         about += (
@@ -139,10 +141,12 @@ def cell(rows: list[dict[str, Any]], name: str) -> str:
 
 
 def lead(rows: list[dict[str, Any]], name: str) -> float:
-    """How far a figure is ahead of its best baseline, the mean over seeds."""
-    return statistics.mean(
-        row[name]["value"] - max(row[name][kind]["value"] for kind in ("untrained", "raw")) for row in rows
-    )
+    """How far a figure is ahead of its best baseline, in widths of its interval: the mean over seeds."""
+    found = []
+    for figure in (row[name] for row in rows):
+        low, high = figure["interval"]
+        found.append((figure["value"] - max(figure[kind]["value"] for kind in ("untrained", "raw"))) / (high - low))
+    return statistics.mean(found)
 
 
 def baseline(rows: list[dict[str, Any]], name: str, kind: str) -> str:
