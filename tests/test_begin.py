@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 import twinlens as tl
 from twinlens import begin
-from twinlens.batch import Samples
+from twinlens.batch import PAD, Samples
 from twinlens.data.pairs import Pairs
 from twinlens.data.text import from_texts
 from twinlens.encoders.cooccurrence import word_vectors
@@ -31,17 +31,20 @@ def table(module: nn.Module) -> Tensor:
     return weight.detach().clone()
 
 
-def expected(samples: Samples) -> Tensor:
+def expected(samples: Samples, drawn: Tensor) -> Tensor:
     ids, lengths, *_ = samples.fetch(torch.arange(len(samples)))
-    return F.layer_norm(word_vectors([(ids, lengths)], TEXTS.tokenizer.vocabulary, 16), (16,)) / 4
+    vectors = word_vectors([(ids, lengths)], TEXTS.tokenizer.vocabulary, 16)
+    seen = vectors.any(dim=1)
+    assert 0 < seen.sum() < len(seen) and not seen[~torch.isin(torch.arange(len(seen)), ids)].any()
+    return torch.where(seen[:, None], F.layer_norm(vectors, (16,)) / 4 + drawn / 10, drawn)
 
 
 def test_words_start_at_their_vectors_where_that_is_asked_for() -> None:
     asked, other = encoder(), encoder(word_vectors=False)
-    before = table(other)
+    drawn, before = table(asked), table(other)
     for one in (asked, other):
         begin.begin(one, TEXTS)
-    torch.testing.assert_close(table(asked), expected(TEXTS))
+    torch.testing.assert_close(table(asked), expected(TEXTS, drawn))
     assert torch.equal(table(other), before)
 
 
@@ -49,8 +52,18 @@ def test_parts_are_counted_together_and_a_tower_of_words_is_found() -> None:
     half = torch.arange(100)
     pairs = Pairs(name="pairs", parts=(TEXTS.subset(half), TEXTS.subset(half + 100)))
     towers = Towers(vit(3, 8, patch=4, width=16, depth=1, heads=2), encoder())
+    drawn = table(towers.text)
     begin.begin(towers, pairs)
-    torch.testing.assert_close(table(towers.text), expected(TEXTS))
+    torch.testing.assert_close(table(towers.text), expected(TEXTS, drawn))
+
+
+def test_words_in_the_same_company_are_apart() -> None:
+    texts = from_texts([f"word{i} a b" for i in range(20)], vocabulary=100)
+    encoder = words(texts.tokenizer.vocabulary, 12, width=16, depth=1, heads=2).eval()
+    begin.begin(encoder, texts)
+    ids = [texts.fetch(torch.tensor([i]))[0].long() for i in range(20)]
+    z = encoder(nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=PAD))
+    assert torch.pdist(z).min() > 0.01
 
 
 def test_many_texts_are_counted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,15 +72,17 @@ def test_many_texts_are_counted_in_parts(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(parts) > 5 and all(len(ids) == lengths.sum() < 120 for ids, lengths in parts)
     assert torch.equal(torch.cat([ids for ids, _ in parts]), TEXTS.fetch(torch.arange(200))[0])
     asked = encoder()
+    drawn = table(asked)
     begin.begin(asked, TEXTS)
-    torch.testing.assert_close(table(asked), expected(TEXTS))
+    torch.testing.assert_close(table(asked), expected(TEXTS, drawn))
 
 
 def test_of_more_than_enough_texts_some_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(begin, "_ENOUGH", int(TEXTS.lengths.sum()) * 2 // 7)
     asked = encoder()
+    drawn = table(asked)
     begin.begin(asked, TEXTS)
-    assert torch.equal(table(asked), expected(TEXTS.subset(torch.arange(0, 200, 4))))
+    torch.testing.assert_close(table(asked), expected(TEXTS.subset(torch.arange(0, 200, 4)), drawn))
 
 
 def test_a_run_starts_there_and_a_later_one_goes_on_from_what_was_learnt(tmp_path: Path) -> None:

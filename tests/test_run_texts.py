@@ -76,6 +76,16 @@ def test_pairs_of_texts(name: str, how: dict[str, object], pairs: Path, tmp_path
         assert run.model.classes == 3  # as many as the data has
 
 
+def test_scores_are_no_classes(tmp_path: Path) -> None:
+    rows = [{"anchor": text, "positive": f"or {text}", "score": i / 300} for i, text in enumerate(SAID)]
+    path = tmp_path / "scored.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = tl.pretrain(path, "simclr", out=tmp_path / "r", hidden=16, **SMALL)
+    assert run.metrics and not any("knn" in row for row in run.metrics)
+    with pytest.raises(InputError, match=r"scored holds pairs and no classes: twinlens\.alignment\.evaluate"):
+        run.evaluate(path)
+
+
 def test_a_run_further_starts_from_the_other_and_keeps_where_that_began(tmp_path: Path) -> None:
     first = tl.pretrain(SAID, "mlm", out=tmp_path / "a", **SMALL)
     still = {"rate": 1e-12, "decay": 0.0}

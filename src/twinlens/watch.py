@@ -2,6 +2,7 @@
 
 import time
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -33,8 +34,13 @@ class Watch:
         return values | {"look_seconds": time.perf_counter() - began}
 
     def _neighbours(self, encoder: nn.Module, z: Tensor) -> dict[str, float]:
-        if self.held.labels is None or self.bank.labels is None or not z.isfinite().all():
+        if not _classed(self.bank) or self.held.labels is None or not z.isfinite().all():
             return {}
         bank = embed(encoder, self.bank, self.maker, device=self.device)
         labels = torch.from_numpy(self.bank.labels), torch.from_numpy(self.held.labels)
         return {"knn": knn(Labelled(bank, labels[0]), Labelled(z, labels[1])).value}
+
+
+def _classed(samples: Samples) -> bool:
+    """Whether there are two classes or more; scores of pairs are none."""
+    return samples.labels is not None and samples.labels.dtype.kind != "f" and len(np.unique(samples.labels)) > 1

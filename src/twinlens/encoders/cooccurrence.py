@@ -19,8 +19,8 @@ def word_vectors(
 
     Levy, Goldberg, Dagan 2015, "Improving distributional similarity with lessons learned from word embeddings",
     doi:10.1162/tacl_a_00134, sections 2 and 3: PPMI without a shift, its first `dim` singular vectors, each times the
-    root of its singular value. A word that is never seen has a vector of zeros; where the matrix has fewer than `dim`
-    singular vectors, the rest of each vector is zero.
+    root of its singular value. A word that is near none more often than by chance has a vector of zeros; where the
+    matrix has fewer than `dim` singular vectors, the rest of each vector is zero.
 
     Args:
         texts: In parts: the ids (S,) of texts one after the other, and how many words each has (N,).
@@ -37,6 +37,7 @@ def word_vectors(
     if information.nnz:
         u, s, _ = randomized_svd(information, min(dim, vocabulary), random_state=0)
         vectors[:, : len(s)] = u * np.sqrt(s)
+        vectors[information.sum(axis=1) == 0] = 0  # which rounding leaves a little beside
     return torch.from_numpy(vectors)
 
 

@@ -52,8 +52,14 @@ class Table(nn.Module):
 
     @torch.no_grad()
     def start(self, vectors: Tensor) -> None:
-        """Lets the words start from `vectors` (words, width), each at a mean of 0 and a variance of 1."""
-        self.weight.copy_(F.layer_norm(vectors, vectors.shape[1:]) / self.scale)
+        """Lets the words start from `vectors` (words, width), each at a mean of 0 and a variance of 1.
+
+        A tenth of where they were drawn is added (a guess), so that words that are never told apart by what stands near
+        them do not lie in one point. Words without a vector, zeros, stay where they were drawn.
+        """
+        known = vectors.any(dim=1, keepdim=True)
+        placed = F.layer_norm(vectors, vectors.shape[1:]) / self.scale + self.weight / 10
+        self.weight.copy_(torch.where(known, placed, self.weight))
 
 
 class Tokens(nn.Module):

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from twinlens import random
 from twinlens.batch import Samples, Split
+from twinlens.data.pairs import Pairs
 from twinlens.errors import InputError
 from twinlens.evaluate import leaks
 
@@ -14,7 +15,12 @@ TEST_SHARE = 0.2  # of each class, where the data has no test part of its own
 
 
 def parts(split: Split, *, seed: int) -> tuple[Samples, Samples]:
-    """The training and test part: the data's own, or as `drawn`."""
+    """The training and test part: the data's own, or as `drawn`; InputError for pairs, which have no classes."""
+    if isinstance(split.train, Pairs) and (split.train.labels is None or split.train.labels.dtype.kind == "f"):
+        raise InputError(
+            f"{split.train.name} holds pairs and no classes: twinlens.alignment.evaluate(run, data), or twinlens "
+            f"evaluate, judges how well they are brought together."
+        )
     if split.test is not None and split.test.labels is not None and split.train.labels is not None:
         return split.train, split.test
     learn, judged = drawn(split.train, seed=seed)
