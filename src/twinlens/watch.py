@@ -34,13 +34,10 @@ class Watch:
         return values | {"look_seconds": time.perf_counter() - began}
 
     def _neighbours(self, encoder: nn.Module, z: Tensor) -> dict[str, float]:
-        if not _classed(self.bank) or self.held.labels is None or not z.isfinite().all():
+        known, truth = self.bank.labels, self.held.labels
+        if known is None or truth is None or not z.isfinite().all():
             return {}
+        if known.dtype.kind == "f" or len(np.unique(known)) < 2:
+            return {}  # scores of pairs, or one class
         bank = embed(encoder, self.bank, self.maker, device=self.device)
-        labels = torch.from_numpy(self.bank.labels), torch.from_numpy(self.held.labels)
-        return {"knn": knn(Labelled(bank, labels[0]), Labelled(z, labels[1])).value}
-
-
-def _classed(samples: Samples) -> bool:
-    """Whether there are two classes or more; scores of pairs are none."""
-    return samples.labels is not None and samples.labels.dtype.kind != "f" and len(np.unique(samples.labels)) > 1
+        return {"knn": knn(Labelled(bank, torch.from_numpy(known)), Labelled(z, torch.from_numpy(truth))).value}

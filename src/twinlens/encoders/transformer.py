@@ -52,12 +52,14 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Attention, then a perceptron, each after a norm and beside a shortcut (Dosovitskiy et al. 2021, eq. 2 and 3)."""
 
-    def __init__(self, dim: int, heads: int, ratio: int, dropout: float = 0.0) -> None:
+    def __init__(self, dim: int, heads: int, ratio: int, dropout: float = 0.0, *, identity: bool = False) -> None:
         super().__init__()
         self.norm1, self.attend = norm(dim), Attention(dim, heads)
-        self.norm2 = norm(dim)
-        self.mlp = nn.Sequential(linear(dim, ratio * dim), nn.GELU(), linear(ratio * dim, dim))
+        first, last = linear(dim, ratio * dim), linear(ratio * dim, dim)
+        self.norm2, self.mlp = norm(dim), nn.Sequential(first, nn.GELU(), last)
         self.drop = Dropout(dropout)
+        for layer in (self.attend.project, last) if identity else ():
+            nn.init.zeros_(layer.weight)
 
     def forward(self, x: Tensor, attend: Attend = None) -> Tensor:
         x = x + self.drop(self.attend(self.norm1(x), attend))
@@ -87,10 +89,7 @@ class Transformer(nn.Module):
         if dim % heads:
             raise InputError(f"a width of {dim} does not split into {heads} heads: choose a multiple of {heads}.")
         self.dim = dim
-        self.blocks = nn.Sequential(*(Block(dim, heads, ratio, dropout) for _ in range(depth)))
-        for block in self.blocks if identity else ():
-            nn.init.zeros_(block.attend.project.weight)
-            nn.init.zeros_(block.mlp[2].weight)
+        self.blocks = nn.Sequential(*(Block(dim, heads, ratio, dropout, identity=identity) for _ in range(depth)))
         self.norm = norm(dim)
 
     def forward(self, tokens: Tensor, attend: Attend = None) -> Tensor:

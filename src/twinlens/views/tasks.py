@@ -191,7 +191,8 @@ def _tiles(view: Tensor, corners: Tensor, at: Tensor, side: float) -> Tensor:
     start, to = (corner[:, cell.flatten()].unflatten(1, (height, width)) for corner in (corners, at))  # (N, H, W, 2)
     inside = ((pixel >= to) & (pixel < to + side)).all(3)
     place = (2 * (pixel - to + start) - 1).to(view)
-    return F.grid_sample(view, place, padding_mode="border", align_corners=False) * inside[:, None]
+    moved = F.grid_sample(view, place, padding_mode="border", align_corners=False)
+    return moved * inside[:, None]
 
 
 def _grey(tile: Tensor, which: Tensor) -> Tensor:
