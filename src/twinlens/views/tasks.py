@@ -192,7 +192,7 @@ def _tiles(view: Tensor, corners: Tensor, at: Tensor, side: float) -> Tensor:
     inside = ((pixel >= to) & (pixel < to + side)).all(3)
     place = (2 * (pixel - to + start) - 1).to(view)
     moved = F.grid_sample(view, place, padding_mode="border", align_corners=False)
-    return moved * inside[:, None]
+    return torch.where(inside[:, None], moved, 0)
 
 
 def _grey(tile: Tensor, which: Tensor) -> Tensor:
