@@ -7,7 +7,8 @@ from spans of others (SimCLR's loss), in less than an hour of two cores. Judged 
 on 25,000 test reviews, beside the same transformer with all its weights as they were drawn, the means of those word
 vectors (as they are, and each at a mean of 0 and a variance of 1 first), and TF-IDF with logistic regression on the
 same labels. Then it is trained further on the sentences of the STS benchmark's training part, without scores (SimCSE:
-the same sentence twice, differing by dropout), and judged by Spearman's correlation on its test pairs.
+the same sentence twice, differing by dropout and by the words that each has lost), and judged by Spearman's correlation
+on its test pairs.
 
     python benchmarks/sentences.py                     all, one seed; it resumes where it stopped
     python benchmarks/sentences.py --validation        on 5,000 of the training reviews, the development pairs of STS
@@ -54,8 +55,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "width": 256, "depth": 4, "heads": 4, "batch": 128, "rate": 5e-4, "epochs": 4, "pair": "spans",
         "hidden": 512, "temperature": 0.1,
     },
-    "sentences": {"batch": 128, "rate": 2e-4, "epochs": 3, "hidden": 256, "temperature": 0.05},
+    "sentences": {"batch": 128, "rate": 5e-4, "epochs": 3, "words_deleted": 0.3, "micro_tokens": 1536},
 }  # fmt: skip
+METHODS = {"spans": "simclr", "sentences": "ranking"}  # the second is SimCSE without a head
 SAME = {"length": 64, "whole": True, "precision": "bf16-mixed"}  # that is twice as fast where the processor knows it
 SMALL = {"width": 32, "depth": 1, "heads": 2, "batch": 16, "epochs": 1, "length": 32}
 REVIEWS = ("untrained", "word vectors", "word vectors, normalised", "TF-IDF", "spans")
@@ -105,7 +107,7 @@ class Work:
             settings |= {name: value for name, value in self.changes.items() if name in settings}
             start = str(self.runs / "spans") if stage != "spans" else "words"
             resume = (path / "run.json").exists()
-            pretrain(str(self.texts[stage]), "simclr", out=path, encoder=start, resume=resume, **settings)
+            pretrain(str(self.texts[stage]), METHODS[stage], out=path, encoder=start, resume=resume, **settings)
 
     @cached_property
     def spans(self) -> Run:
