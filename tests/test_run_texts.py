@@ -127,7 +127,7 @@ def test_long_texts_may_be_embedded_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["ranking", "mlm"])
 def test_parts_by_words_change_no_weight(name: str, tmp_path: Path) -> None:
     said = [" ".join(text.split()[: 2 + i % 5]) + f" {i}" for i, text in enumerate(SAID)]
-    how = {**SMALL, "precision": "64-true", "optimizer": "sgd", "epochs": 2, "dropout": 0.1}
+    how = {**SMALL, "precision": "64-true", "optimizer": "sgd", "rate": 0.3, "epochs": 2, "dropout": 0.1}
     one, parts = (tl.pretrain(said, name, out=tmp_path / str(n), micro_tokens=n, **how) for n in (0, 200))
     for p, q, first in zip(*(run.parameters() for run in (one.encoder, parts.encoder, one.untrained)), strict=True):
         torch.testing.assert_close(p, q)
