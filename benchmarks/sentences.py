@@ -122,16 +122,16 @@ class Work:
         return self.spans.tokenizer
 
     @cached_property
-    def vectors(self) -> Tensor:
-        """The word vectors (V, D)."""
-        texts = self.spans.read(str(self.texts["spans"])).train
-        return word_vectors(counted([texts]), self.tokenizer.vocabulary, self.spans.sections()["encoder"]["width"])
+    def vectors(self) -> dict[str, Tensor]:
+        """The word vectors (V, D), as they are and each at a mean of 0 and a variance of 1."""
+        texts, width = self.spans.read(str(self.texts["spans"])).train, self.spans.sections()["encoder"]["width"]
+        found = word_vectors(counted([texts]), self.tokenizer.vocabulary, width)
+        return {"word vectors": found, "word vectors, normalised": F.layer_norm(found, (width,))}
 
     def embedded(self, embedding: str, texts: Samples) -> Tensor:
         """The embeddings (N, D) of that name."""
         if embedding.startswith("word vectors"):
-            normalised = embedding.endswith("normalised")
-            return averaged(texts, F.layer_norm(self.vectors, (self.vectors.shape[1],)) if normalised else self.vectors)
+            return averaged(texts, self.vectors[embedding])
         run = load(self.runs / "sentences") if embedding == "sentences" else self.spans
         encoder = run.encoder if embedding in SETTINGS else run.new_encoder(run.sizes)
         with torch.autocast("cpu", torch.bfloat16):

@@ -116,9 +116,8 @@ def test_tiles_at_their_own_scale_agree_with_a_slow_computation(grid):
         expected = torch.zeros_like(view[n]).double()
         for to, corner in zip(at[n], corners[n], strict=True):
             across, down = ((place >= to[axis]) & (place < to[axis] + side) for axis in (0, 1))
-            whole = slowly(
-                view[n], *(corner - to).double().tolist(), 1.0
-            )  # the picture moved, of which a square is seen
+            # the picture moved, of which a square is seen
+            whole = slowly(view[n], *(corner - to).double().tolist(), 1.0)
             expected += whole * (down[:, None] & across)
         torch.testing.assert_close(found[n].double(), expected, atol=1e-5, rtol=0)
         assert (found[n] == 0).any() and len(found[n].unique()) > 50

@@ -72,7 +72,7 @@ class Tokens(nn.Module):
     Words are ids; negative ones (`batch.PAD`) fill a row up on the right: no other word sees them, and they do not
     count in the mean. What is embedded of a word and its place is normalised before the first block, and a share
     `dropout` of it dropped, as in BERT (Devlin et al. 2019, authors' code). Blocks over words add nothing at the start:
-    where words start from their vectors, an encoder starts as their mean.
+    an encoder begins as the mean of its words, each with its place and normalised.
     """
 
     positions: Tensor
