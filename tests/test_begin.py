@@ -12,7 +12,7 @@ from twinlens import begin
 from twinlens.batch import PAD, Samples
 from twinlens.data.pairs import Pairs
 from twinlens.data.text import from_texts
-from twinlens.encoders.cooccurrence import word_vectors
+from twinlens.encoders.cooccurrence import word_vectors, word_weights
 from twinlens.encoders.sequence import words
 from twinlens.encoders.towers import Towers
 from twinlens.encoders.vit import vit
@@ -31,6 +31,10 @@ def table(module: nn.Module) -> Tensor:
     return weight.detach().clone()
 
 
+def weights_of(module: nn.Module) -> Tensor:
+    return next(weight for name, weight in module.named_parameters() if name.endswith("word_weights")).detach()
+
+
 def expected(samples: Samples, drawn: Tensor) -> Tensor:
     ids, lengths, *_ = samples.fetch(torch.arange(len(samples)))
     vectors = word_vectors([(ids, lengths)], TEXTS.tokenizer.vocabulary, 16)
@@ -46,6 +50,11 @@ def test_words_start_at_their_vectors_where_that_is_asked_for() -> None:
         begin.begin(one, TEXTS)
     torch.testing.assert_close(table(asked), expected(TEXTS, drawn))
     assert torch.equal(table(other), before)
+    tokenizer = TEXTS.tokenizer
+    around = [*tokenizer.prefix, *tokenizer.suffix, tokenizer.mask, tokenizer.unknown]
+    weights = word_weights([TEXTS.fetch(torch.arange(200))[:2]], tokenizer.vocabulary, around)
+    assert torch.equal(weights_of(asked), weights) and len(set(around)) == 4 and weights[around].max() < 0.02
+    assert torch.equal(weights_of(other), torch.ones(tokenizer.vocabulary))
 
 
 def test_parts_are_counted_together_and_a_tower_of_words_is_found() -> None:
@@ -95,6 +104,7 @@ def test_a_run_starts_there_and_a_later_one_goes_on_from_what_was_learnt(tmp_pat
     other = [f"{text} again" for text in reversed(SAID)]
     later = tl.pretrain(other, "simclr", out=tmp_path / "l", encoder=str(tmp_path / "r"), **SMALL | {"rate": 0.0})
     assert torch.equal(table(later.encoder), table(run.encoder))
+    assert torch.equal(weights_of(later.encoder), weights_of(run.encoder)) and weights_of(run.encoder).min() < 0.1
     assert later.sections()["encoder"]["word_vectors"]
     tokens = str(run.folder / "tokenizer.json")
     short = {"epochs": 1, "batch": 64, "rate": 0.0, "length": 12, "tokens": tokens}

@@ -5,7 +5,7 @@ from math import log
 import numpy as np
 import torch
 
-from twinlens.encoders.cooccurrence import word_vectors
+from twinlens.encoders.cooccurrence import word_vectors, word_weights
 
 TEXTS = ([0, 1, 2, 1, 3], [3, 0, 0, 2], [4], [1, 2, 4, 1, 0, 3, 2])
 WORDS = 6  # of which one is never said
@@ -62,3 +62,20 @@ def test_a_word_that_is_never_said_has_no_vector_and_neither_has_a_dimension_too
 
 def test_texts_of_one_word_have_no_vectors():
     assert not word_vectors([given(([0], [1]))], WORDS, 3).any()
+
+
+def test_a_word_weighs_the_less_the_more_often_it_is_said():
+    w = word_weights([given()], WORDS, common=0.1)  # 17 words: 4, 4, 4, 3, 2 and 0 times
+    expected = [0.1 / (0.1 + said / 17) for said in (4, 4, 4, 3, 2)]
+    torch.testing.assert_close(w, torch.tensor([*expected, 1.0]))
+    parts = [given(TEXTS[:1]), given(TEXTS[1:])]
+    assert torch.equal(word_weights(parts, WORDS, common=0.1), w)
+
+
+def test_what_stands_around_texts_is_said_once_in_each():
+    w = word_weights([given(TEXTS[:3]), given(TEXTS[3:])], WORDS, (5,), common=0.1)
+    torch.testing.assert_close(w[[0, 5]], torch.full((2,), 0.1 / (0.1 + 4 / 21)))
+
+
+def test_of_no_words_each_weighs_one():
+    assert word_weights([given(([],))], WORDS).tolist() == [1.0] * WORDS

@@ -38,6 +38,12 @@ class Tokenizer:
         self.prefix, self.suffix = _around(inner)
         self.mask, self.unknown = (_special(inner, name, (names or {}).get(name)) for name in ("mask", "unk"))
 
+    @property
+    def special(self) -> tuple[int, ...]:
+        """The ids that stand for no word: `prefix`, `suffix`, `mask` and `unknown`, each once."""
+        found = (*self.prefix, *self.suffix, self.mask, self.unknown)
+        return tuple(dict.fromkeys(token for token in found if token is not None))
+
     @staticmethod
     def train(
         texts: Iterable[str], *, kind: str = "wordpiece", vocabulary: int = 8192, lowercase: bool = True

@@ -1,6 +1,9 @@
-"""Vectors of words from how often they stand near each other: no network, seconds for ten million words."""
+"""What is known of words by counting: vectors from who stands near whom, weights from how often each is said.
 
-from collections.abc import Iterable
+No network: seconds for ten million words.
+"""
+
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +42,27 @@ def word_vectors(
         vectors[:, : len(s)] = u * np.sqrt(s)
         vectors[information.sum(axis=1) == 0] = 0  # which rounding leaves a little beside
     return torch.from_numpy(vectors)
+
+
+def word_weights(
+    texts: Iterable[tuple[Tensor, Tensor]], vocabulary: int, around: Sequence[int] = (), *, common: float = 1e-3
+) -> Tensor:
+    """How much each of V = `vocabulary` words tells: a / (a + p), p being its share of all words; (V,), 1 and less.
+
+    Arora, Liang, Ma 2017, "A simple but tough-to-beat baseline for sentence embeddings", section 3: what "the" says is
+    the same in any text. A word that is never said has a weight of 1.
+
+    Args:
+        texts: In parts: the ids (S,) of texts one after the other, and how many words each has (N,).
+        vocabulary: V; ids are below it.
+        around: Ids that are not in the texts and count as if each text had them once, such as [CLS].
+        common: a, the share of a word of which half is left; 1e-3 (of 1e-3 to 1e-4 there).
+    """
+    said = torch.zeros(vocabulary, dtype=torch.float64)
+    for ids, lengths in texts:
+        said += torch.bincount(ids.long(), minlength=vocabulary)
+        said[list(around)] += len(lengths)
+    return (common / (common + said / said.sum().clamp(min=1))).float()
 
 
 def _counts(texts: Iterable[tuple[Tensor, Tensor]], vocabulary: int, window: int) -> "csr_array[Any, Any]":

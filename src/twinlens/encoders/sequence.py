@@ -79,8 +79,9 @@ def words(
         causal: Let a word see those before it alone.
         dropout: Share dropped of what is embedded and of what each block adds (Devlin et al. 2019, appendix A.2); two
             views of one text differ by it (Gao et al. 2021, "SimCSE", arXiv 2104.08821, section 3).
-        word_vectors: Let a run start words where their vectors are (`cooccurrence.word_vectors`), learnt from the same
-            texts before the first step in seconds; if not, where they are drawn. From scratch a network needs hours to
+        word_vectors: Let a run start words where their vectors are (`cooccurrence.word_vectors`), and weigh them in the
+            mean by how much they tell (`cooccurrence.word_weights`), learnt from the same texts before the first step
+            in seconds; if not, words start where they are drawn and count alike. From scratch a network needs hours to
             learn as much of words.
     """
     if vocabulary < 2 or length < 1:

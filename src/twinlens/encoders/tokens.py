@@ -70,7 +70,8 @@ class Tokens(nn.Module):
     is `causal`, a token sees itself and those before it, row by row.
 
     Words are ids; negative ones (`batch.PAD`) fill a row up on the right: no other word sees them, and they do not
-    count in the mean. What is embedded of a word and its place is normalised before the first block, and a share
+    count in the mean. In it a word counts as much as `word_weights` (V,) says, which do not learn: all are 1 unless
+    `weigh` is told otherwise. What is embedded of a word and its place is normalised before the first block, and a share
     `dropout` of it dropped, as in BERT (Devlin et al. 2019, authors' code). Blocks over words add nothing at the start:
     an encoder begins as the mean of its words, each with its place and normalised.
     """
@@ -91,6 +92,8 @@ class Tokens(nn.Module):
         self.dim = width if pool else self.count * width
         self.embed = Table(cut.vocabulary, width) if cut.vocabulary else linear(cut.patch_dim, width)
         self.embed_norm = norm(width) if cut.vocabulary else None
+        if cut.vocabulary:  # a parameter and no buffer, so that every process gets those of the first
+            self.word_weights = nn.Parameter(torch.ones(cut.vocabulary), requires_grad=False)  # (V,)
         self.drop = Dropout(dropout)
         self.body = Transformer(width, depth, heads, dropout=dropout, identity=bool(cut.vocabulary))
 
@@ -122,11 +125,11 @@ class Tokens(nn.Module):
     def pooled(self, tokens: Tensor, view: Tensor | None = None) -> Tensor:
         """A view's tokens (N, T, D) -> its embedding: their mean, or all of them side by side, T being what it is.
 
-        Of a `view` (N, T) of words that is given, those that fill a row up do not count.
+        Of a `view` (N, T) of words that is given, each counts by its weight, and those that fill a row up do not.
         """
         if self.pool and self.vocabulary and view is not None:
-            there = (view >= 0).to(tokens)[..., None]  # (N, T, 1)
-            return (tokens * there).sum(dim=1) / there.sum(dim=1).clamp(min=1)
+            weights = self.word_weights[view.clamp(min=0)].masked_fill(view < 0, 0.0)[..., None]  # (N, T, 1)
+            return (tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
         if not self.pool and tokens.shape[1] != self.count:
             raise InputError(
                 f"a view of {tokens.shape[1]} patches cannot be embedded as {self.count} side by side: pool tokens "
