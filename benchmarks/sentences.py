@@ -56,7 +56,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "width": 256, "depth": 4, "heads": 4, "batch": 128, "rate": 5e-4, "epochs": 4, "pair": "spans",
         "hidden": 512, "temperature": 0.1,
     },
-    "sentences": {"batch": 128, "rate": 2e-4, "epochs": 1, "words_deleted": 0.3, "micro_tokens": 1536},
+    "sentences": {"batch": 128, "rate": 2e-4, "epochs": 1, "words_deleted": 0.1, "micro_tokens": 1536},
 }  # fmt: skip
 METHODS = {"spans": "simclr", "sentences": "ranking"}  # the second is SimCSE without a head
 SAME = {"length": 64, "whole": True, "precision": "bf16-mixed"}  # that is twice as fast where the processor knows it
