@@ -42,14 +42,17 @@ def ours(tokenizer, **settings):
     with torch.no_grad():
         for p in encoder.parameters():
             p += 0.1 * torch.randn_like(p)  # norms and biases are to matter
+        encoder.word_weights.uniform_(0.1, 2)
     return encoder
 
 
-def theirs(tokenizer, steps=(), modes=("mean",)):
+def theirs(tokenizer, steps=(), modes=("mean",), **weights):
     torch.manual_seed(0)
     config = transformers.BertConfig(vocab_size=tokenizer.vocabulary, hidden_size=32, num_hidden_layers=2,
         num_attention_heads=4, intermediate_size=64, max_position_embeddings=40, pad_token_id=0)  # fmt: skip
-    return TextEncoder(transformers.BertModel(config), Pooling(modes), list(steps), longest=40, length=40).eval()
+    return TextEncoder(
+        transformers.BertModel(config), Pooling(modes), list(steps), longest=40, length=40, **weights
+    ).eval()
 
 
 ENCODERS = {
@@ -59,6 +62,7 @@ ENCODERS = {
     "first": lambda tokenizer: theirs(tokenizer, modes=("cls",)),
     "two": lambda tokenizer: theirs(tokenizer, modes=("max", "lasttoken")),
     "dense": lambda tokenizer: theirs(tokenizer, (Dense(32, 5), Normalize())),
+    "weighed": lambda tokenizer: theirs(tokenizer, (Normalize(),), word_weights=torch.rand(tokenizer.vocabulary)),
     "plain": lambda tokenizer: theirs(tokenizer, (Dense(32, 5, bias=False, activation="Identity"),)),
 }
 
@@ -101,6 +105,7 @@ def test_it_is_opened_by_name_as_well(tmp_path, tokenizer, name):
     encoder = ENCODERS[name](tokenizer)
     export.save_sentence_transformer(encoder, tokenizer, tmp_path / "out", length=LENGTH)
     again, read = text_encoder(tmp_path / "out").eval(), Tokenizer.load(tmp_path / "out")
+    assert (again.word_weights is None) == (encoder.word_weights is None)
     assert again.longest == LENGTH and again.causal == encoder.causal and again.dim == encoder.dim
     assert read.fingerprint == tokenizer.fingerprint
     torch.testing.assert_close(again(view_of(read)), encoder(view_of(tokenizer)), rtol=0, atol=1e-5)

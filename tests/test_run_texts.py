@@ -131,7 +131,7 @@ def test_parts_by_words_change_no_weight(name: str, tmp_path: Path) -> None:
     one, parts = (tl.pretrain(said, name, out=tmp_path / str(n), micro_tokens=n, **how) for n in (0, 200))
     for p, q, first in zip(*(run.parameters() for run in (one.encoder, parts.encoder, one.untrained)), strict=True):
         torch.testing.assert_close(p, q)
-        assert not torch.equal(p, first)
+        assert not torch.equal(p, first) or not p.requires_grad
 
 
 def test_pictures_with_captions_are_judged_by_their_labels_too(tmp_path: Path, folder: Path, pictures: tl.Run) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from twinlens.data.tokenizer import Tokenizer
 from twinlens.encoders.hub import TextEncoder
+from twinlens.encoders.modules import WEIGHTS
 from twinlens.encoders.pooling import Dense, Normalize
 from twinlens.encoders.sequence import words
 from twinlens.encoders.tokens import Tokens
@@ -25,6 +26,7 @@ from twinlens.errors import InputError
 _KIND = "roberta-prelayernorm"  # Andreas Madsen's RoBERTa with norms before each block: ours is one of these
 _MODULES = {
     "Transformer": "sentence_transformers.base.modules.transformer.Transformer",
+    "WordWeights": "sentence_transformers.sentence_transformer.modules.word_weights.WordWeights",
     "Pooling": "sentence_transformers.sentence_transformer.modules.pooling.Pooling",
     "Dense": "sentence_transformers.base.modules.dense.Dense",
     "Normalize": "sentence_transformers.base.modules.normalize.Normalize",
@@ -34,6 +36,7 @@ _TRANSFORMER = {
     "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
     "module_output_name": "token_embeddings",
 }  # there too
+_FORMAT = {"format": "pt"}
 _TABLE = "embeddings.word_embeddings.weight"  # it holds what ours is once multiplied
 _SPECIAL = {
     "pad_token": ("[PAD]", "<pad>", "<|endoftext|>"), "unk_token": ("[UNK]", "<unk>"), "cls_token": ("[CLS]", "<s>"),
@@ -45,7 +48,8 @@ def save_transformers(encoder: nn.Module, tokenizer: Tokenizer, path: str | Path
     """Writes a folder that transformers opens: `AutoModel.from_pretrained(path)` and `AutoTokenizer` likewise.
 
     The model's last hidden state is what `encoder.tokens` gives; its pooler is no part of the encoder. Ours is written
-    as RoBERTa with norms before each block, whose table of positions is filled with the fixed ones.
+    as RoBERTa with norms before each block, whose table of positions is filled with the fixed ones. How much each word
+    counts in the mean stands beside it, in word_weights.safetensors.
 
     Args:
         encoder: One of `twinlens.encoders.sequence.words` or of `twinlens.encoders.hub.text_encoder`.
@@ -71,8 +75,11 @@ def save_sentence_transformer(encoder: nn.Module, tokenizer: Tokenizer, path: st
         mode = modes[0] if len(modes) == 1 else list(modes)
         pooling = {"embedding_dimension": encoder.width, "pooling_mode": mode, "include_prompt": True}
         steps = list(encoder.steps) if isinstance(encoder, TextEncoder) else []
-        written = [_module(folder, 0, "Transformer"), _module(folder, 1, "Pooling", pooling)]
-        written += [_step(folder, place, step) for place, step in enumerate(steps, start=2)]
+        written = [_module(folder, 0, "Transformer")]
+        if encoder.word_weights is not None:
+            written.append(_weights(folder, encoder.word_weights, tokenizer))
+        written.append(_module(folder, len(written), "Pooling", pooling))
+        written += [_step(folder, place, step) for place, step in enumerate(steps, start=len(written))]
         _write(folder / "modules.json", written)
         _write(folder / "sentence_bert_config.json", _TRANSFORMER | {"max_seq_length": length})
         facts = {"model_type": "SentenceTransformer", "__version__": _versions(), "similarity_fn_name": "cosine",
@@ -91,6 +98,7 @@ def load_words(path: str | Path) -> Tokens:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         weights = load_file(folder / "model.safetensors")
         length = config["max_position_embeddings"] - config["pad_token_id"] - 1
+        counts = load_file(folder / WEIGHTS)["word_weights"]
         positions = weights["embeddings.position_embeddings.weight"][-length:]
         own = config["model_type"] == _KIND and config["type_vocab_size"] == 1
         if not own or not torch.allclose(positions, sincos((length,), config["hidden_size"]), rtol=0, atol=1e-6):
@@ -105,7 +113,8 @@ def load_words(path: str | Path) -> Tokens:
     )  # fmt: skip
     table: Any = encoder.embed
     weights[_TABLE] /= table.scale
-    encoder.load_state_dict({ours: _stacked(weights, theirs) for ours, theirs in _names(len(encoder.body.blocks))})
+    state = {ours: _stacked(weights, theirs) for ours, theirs in _names(len(encoder.body.blocks))}
+    encoder.load_state_dict(state | {"word_weights": counts})
     return encoder.eval()
 
 
@@ -190,7 +199,8 @@ def _save_words(encoder: Tokens, folder: Path, *, pad: int, length: int) -> None
     weights["embeddings.token_type_embeddings.weight"] = torch.zeros(1, width)
     weights["pooler.dense.weight"] = torch.zeros(width, width)  # theirs always has one: of zeros it says nothing,
     weights["pooler.dense.bias"] = torch.zeros(width)  # and left out it would be drawn anew each time
-    save_file({name: weight.cpu() for name, weight in weights.items()}, folder / "model.safetensors", {"format": "pt"})
+    save_file({name: weight.cpu() for name, weight in weights.items()}, folder / "model.safetensors", _FORMAT)
+    save_file({"word_weights": state["word_weights"].float().cpu()}, folder / WEIGHTS)
     _write(folder / "config.json", config)
 
 
@@ -227,6 +237,16 @@ def _module(folder: Path, place: int, kind: str, settings: Mapping[str, Any] | N
     return {"idx": place, "name": str(place), "path": path, "type": _MODULES[kind]}
 
 
+def _weights(folder: Path, weights: Tensor, tokenizer: Tokenizer) -> dict[str, Any]:
+    """The entry of the module that weighs words (V,), of which the tokenizer may know fewer."""
+    weights = weights.detach().float().cpu()[: tokenizer.vocabulary]
+    said = tokenizer.words()
+    settings = {"vocab": said, "word_weights": dict(zip(said, weights.tolist(), strict=True)), "unknown_word_weight": 1}
+    entry = _module(folder, 1, "WordWeights", settings)
+    save_file({"emb_layer.weight": weights[:, None].clone()}, folder / entry["path"] / "model.safetensors", _FORMAT)
+    return entry
+
+
 def _step(folder: Path, place: int, step: nn.Module) -> dict[str, Any]:
     keys = {"module_input_name": "sentence_embedding", "module_output_name": "sentence_embedding"}
     if isinstance(step, Normalize):
@@ -237,7 +257,7 @@ def _step(folder: Path, place: int, step: nn.Module) -> dict[str, Any]:
                 "activation_function": f"{activation.__module__}.{activation.__name__}", **keys}  # fmt: skip
     entry = _module(folder, place, "Dense", settings)
     weights = {name: weight.detach().cpu().contiguous() for name, weight in step.state_dict().items()}
-    save_file(weights, folder / entry["path"] / "model.safetensors", {"format": "pt"})
+    save_file(weights, folder / entry["path"] / "model.safetensors", _FORMAT)
     return entry
 
 

@@ -184,6 +184,24 @@ def test_other_modules_are_named(tmp_path, entry, said):
 
 
 @pytest.mark.parametrize(
+    ("kinds", "said"),
+    [
+        (("Pooling", "WordWeights"), "has WordWeights out of place"),
+        (("WordWeights",), "weighs words and pools by nothing: expected the mean"),
+        (("WordWeights", "Pooling"), "weighs words and pools by cls: expected the mean"),
+    ],
+)
+def test_words_are_weighed_before_a_mean_alone(tmp_path, kinds, said):
+    write(tmp_path)
+    write_modules(tmp_path, "Transformer", *kinds)
+    for place, kind in enumerate(kinds, start=1):
+        write_json(tmp_path / f"{place}_{kind}" / "config.json", {"pooling_mode": "cls"} if kind == "Pooling" else {})
+        save_file({"emb_layer.weight": torch.ones(50, 1)}, tmp_path / f"{place}_{kind}" / "model.safetensors")
+    with pytest.raises(InputError, match=said):
+        hub.text_encoder(tmp_path)
+
+
+@pytest.mark.parametrize(
     ("settings", "said"),
     [
         ({"activation_function": "evil.Tanh"}, "unknown activation 'evil.Tanh'"),

@@ -102,6 +102,10 @@ class Tokenizer:
         said: str = self._inner.decode([number for number in numbers if number >= 0], skip_special_tokens=False)
         return said
 
+    def words(self) -> list[str]:
+        """The words (V,) in the order of their ids; of an id without a word its number in brackets."""
+        return [self._inner.id_to_token(number) or f"[{number}]" for number in range(self.vocabulary)]
+
     @property
     def fingerprint(self) -> str:
         """A hash of all that decides which ids a text becomes."""

@@ -1,22 +1,20 @@
 """Encoders of texts from elsewhere: models of transformers and of sentence-transformers, by name or from a folder.
 
-transformers is an extra, imported where it is used; the files of sentence-transformers are read here.
+transformers is an extra, imported where it is used.
 """
 
 import inspect
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from twinlens.dropout import Dropout, parted
 from twinlens.encoders.contract import evaluating
-from twinlens.encoders.pooling import Dense, Normalize, Pooling
-from twinlens.encoders.pretrained import extra, refuse_pickles, transformer
+from twinlens.encoders.modules import json_of, listed, steps_of
+from twinlens.encoders.pooling import Pooling
+from twinlens.encoders.pretrained import extra, transformer
 from twinlens.errors import InputError
 
 _WANTED = ["*.json", "*.safetensors", "*.txt"]
@@ -32,15 +30,18 @@ class TextEncoder(nn.Module):
 
     `longest` is how many words of a text it can see, `causal` whether a word sees those before it alone. What it drops
     in training is counted (`twinlens.dropout`), and nothing of the attention's weights. Parameters that no embedding
-    depends on (a pooler that was trained for something else) do not learn.
+    depends on (a pooler that was trained for something else) do not learn, nor do `word_weights` (V,): how much each
+    word counts in the mean, None where all count alike.
     """
 
     def __init__(
-        self, module: nn.Module, pooling: Pooling, steps: list[nn.Module], *, longest: int, length: int
-    ) -> None:
+        self, module: nn.Module, pooling: Pooling, steps: list[nn.Module], *, longest: int, length: int,
+        word_weights: Tensor | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         config: Any = module.config
         self.module, self.pooling, self.steps = _counted(module), pooling, nn.Sequential(*steps)
+        self.word_weights = None if word_weights is None else nn.Parameter(word_weights, requires_grad=False)
         self.longest, self.patch_dim, self.shape, self.grid = longest, 1, (length,), (length,)
         self._asks = set(inspect.signature(module.forward).parameters)
         self._types = "token_type_ids" in self._asks and bool(getattr(config, "type_vocab_size", 0))
@@ -70,6 +71,8 @@ class TextEncoder(nn.Module):
     def pooled(self, tokens: Tensor, view: Tensor | None = None) -> Tensor:
         """A view's tokens (N, T, D') -> its embedding (N, D); what fills a `view` up does not count."""
         there = tokens.new_ones(tokens.shape[:2], dtype=torch.bool) if view is None else _there(view)
+        if self.word_weights is not None and view is not None:
+            there = self.word_weights[view.clamp(min=0)] * there
         out: Tensor = self.steps(self.pooling(tokens, there))
         return out
 
@@ -138,17 +141,20 @@ def text_encoder(
             of sentence-transformers says, and otherwise last for a causal model and mean for others.
     """
     folder = folder_of(name)
-    parts = list(_modules(folder))
+    parts = list(listed(folder))
     body = folder / parts[0][1] if parts else folder
     module = transformer(str(body), dtype=torch.float32)
     if getattr(module.config, "is_encoder_decoder", False):
         raise InputError(f"{name} is an encoder with a decoder: choose a model that is an encoder alone, such as BERT.")
-    modes, steps = _steps(folder, parts[1:])
+    weights, modes, steps = steps_of(folder, parts[1:])
     longest = _longest(body, module)
     if length is not None and not 1 <= length <= longest:
         raise InputError(f"views of {length} words for {name}: expected 1 to {longest}; set --length {longest}.")
     chosen = modes if pooling == "auto" else (_NAMES[pooling],)
-    encoder = TextEncoder(module, Pooling(chosen or ("mean",)), steps, longest=longest, length=length or longest)
+    encoder = TextEncoder(
+        module, Pooling(chosen or ("mean",)), steps, longest=longest, length=length or longest,
+        word_weights=weights if chosen == ("mean",) else None,
+    )  # fmt: skip
     if not chosen and encoder.causal:
         encoder.pooling = Pooling(("lasttoken",))
     return encoder
@@ -170,70 +176,12 @@ def folder_of(name: str | Path) -> Path:
         raise InputError(f"no model at {str(name)!r}, expected a hub name or a local folder: {reason}") from error
 
 
-def _modules(folder: Path) -> Iterator[tuple[str, str]]:
-    """Kind and path of the modules of a folder of sentence-transformers, nothing for others."""
-    for each in _json(folder / "modules.json", []):
-        kind, path = str(each.get("type")), str(each.get("path", ""))
-        if not kind.startswith("sentence_transformers.") or kind.split(".")[-1] not in _READ:
-            raise InputError(f"{folder} has a module {kind}: expected {', '.join(_READ)} of sentence-transformers.")
-        if Path(path).is_absolute() or ".." in Path(path).parts:
-            raise InputError(f"{folder} has a module at {path!r}: expected a folder inside it.")
-        yield kind.split(".")[-1], path
-
-
-_READ = ("Transformer", "Pooling", "Dense", "Normalize")
-
-
-def _steps(folder: Path, parts: list[tuple[str, str]]) -> tuple[tuple[str, ...], list[nn.Module]]:
-    """The modes of pooling, and what comes after it."""
-    modes: tuple[str, ...] = ()
-    steps: list[nn.Module] = []
-    for place, (kind, path) in enumerate(parts):
-        if (kind == "Pooling") != (place == 0) or kind == "Transformer":
-            raise InputError(f"{folder} has {kind} at place {place + 2}: expected Transformer, Pooling and the rest.")
-        settings = _json(folder / path / "config.json", {})
-        if settings.get("module_input_name", "sentence_embedding") != "sentence_embedding":
-            raise InputError(f"{folder / path} works on {settings['module_input_name']}: expected sentence_embedding.")
-        if kind == "Pooling":
-            modes = _modes(settings)
-        else:
-            steps.append(_dense(folder / path, settings) if kind == "Dense" else Normalize())
-    return modes, steps
-
-
-def _modes(settings: dict[str, Any]) -> tuple[str, ...]:
-    """Before sentence-transformers 6 each mode was a switch of its own, in this order."""
-    given = settings.get("pooling_mode")
-    if given:
-        return (given,) if isinstance(given, str) else tuple(given)
-    switches = {"cls_token": "cls", "max_tokens": "max", "mean_tokens": "mean",
-                "mean_sqrt_len_tokens": "mean_sqrt_len_tokens", "weightedmean_tokens": "weightedmean",
-                "lasttoken": "lasttoken"}  # fmt: skip
-    return tuple(mode for key, mode in switches.items() if settings.get(f"pooling_mode_{key}")) or ("mean",)
-
-
-def _dense(folder: Path, settings: dict[str, Any]) -> Dense:
-    refuse_pickles(folder)
-    if settings.get("use_residual"):
-        raise InputError(f"{folder} adds its input to what it gives (use_residual): expected a plain linear layer.")
-    name = str(settings.get("activation_function") or "torch.nn.Identity")  # one of torch, found by name and not loaded
-    layer = Dense(
-        settings["in_features"], settings["out_features"], bias=settings.get("bias", True),
-        activation=name.split(".")[-1] if name.startswith("torch.nn.") else name,
-    )  # fmt: skip
-    try:
-        layer.load_state_dict(load_file(folder / "model.safetensors"))
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"{folder} holds no weights of its linear layer: {str(error).splitlines()[0]}") from error
-    return layer
-
-
 def _longest(folder: Path, module: nn.Module) -> int:
     """The most words a text may have: what the folder says, and as many as there are positions for."""
     config: Any = module.config
     limits = [
-        _json(folder / "sentence_bert_config.json", {}).get("max_seq_length"),
-        _json(folder / "tokenizer_config.json", {}).get("model_max_length"),
+        json_of(folder / "sentence_bert_config.json", {}).get("max_seq_length"),
+        json_of(folder / "tokenizer_config.json", {}).get("model_max_length"),
         getattr(config, "max_position_embeddings", None),
     ]
     for key, part in module.named_modules():  # where padding has a position, words come after it (RoBERTa, MPNet)
@@ -289,10 +237,3 @@ def _there(view: Tensor) -> Tensor:
 
 def _id(given: Any) -> int:
     return given if isinstance(given, int) else 0
-
-
-def _json(path: Path, otherwise: Any) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else otherwise
-    except ValueError as error:
-        raise InputError(f"{path} is no JSON ({error}): fetch or save it anew.") from error

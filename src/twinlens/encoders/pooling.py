@@ -24,7 +24,7 @@ def _most(tokens: Tensor, there: Tensor) -> Tensor:
 
 def _weighted(tokens: Tensor, weights: Tensor) -> Tensor:
     weights = weights.to(tokens)[..., None]  # (N, T, 1)
-    return (tokens * weights).sum(dim=1) / weights.sum(dim=1)
+    return (tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
 
 
 def _over_root(tokens: Tensor, there: Tensor) -> Tensor:
@@ -43,7 +43,10 @@ POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "weightedmean": _later_more,
     "lasttoken": _last,
 }
-"""Of tokens (N, T, D) and which are there (N, T) bool, of each row one or more: (N, D). The names are theirs."""
+"""Of tokens (N, T, D) and which are there (N, T) bool, of each row one or more: (N, D). The names are theirs.
+
+To the mean, how much each counts may be given for which are there.
+"""
 
 
 class Pooling(nn.Module):

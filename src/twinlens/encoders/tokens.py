@@ -70,10 +70,10 @@ class Tokens(nn.Module):
     is `causal`, a token sees itself and those before it, row by row.
 
     Words are ids; negative ones (`batch.PAD`) fill a row up on the right: no other word sees them, and they do not
-    count in the mean. In it a word counts as much as `word_weights` (V,) says, which do not learn: all are 1 unless
-    `weigh` is told otherwise. What is embedded of a word and its place is normalised before the first block, and a share
-    `dropout` of it dropped, as in BERT (Devlin et al. 2019, authors' code). Blocks over words add nothing at the start:
-    an encoder begins as the mean of its words, each with its place and normalised.
+    count in the mean. There each word counts as much as `word_weights` (V,) says, 1 unless set, which do not learn.
+    What is embedded of a word and its place is normalised before the first block, and a share `dropout` of it dropped,
+    as in BERT (Devlin et al. 2019, authors' code). Blocks over words add nothing at the start: an encoder begins as the
+    weighed mean of its words, each with its place and normalised.
     """
 
     positions: Tensor
