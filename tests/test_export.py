@@ -99,6 +99,16 @@ def test_sentence_transformers_gives_the_same_embeddings(tmp_path, tokenizer, na
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["ours", "causal", "weighed"])
+@torch.no_grad()
+def test_weights_of_words_stand_beside_what_transformers_opens(tmp_path, tokenizer, name):
+    encoder = ENCODERS[name](tokenizer)
+    export.save_transformers(encoder, tokenizer, tmp_path / "out", length=LENGTH)
+    again, view = text_encoder(tmp_path / "out").eval(), view_of(tokenizer)
+    found, expected = (nn.functional.normalize(one(view)) for one in (again, encoder))  # steps are not written there
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ENCODERS)
 @torch.no_grad()
 def test_it_is_opened_by_name_as_well(tmp_path, tokenizer, name):

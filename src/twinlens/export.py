@@ -153,6 +153,8 @@ def _save(encoder: nn.Module, tokenizer: Tokenizer, folder: Path, length: int) -
     else:
         module: Any = encoder.module
         module.save_pretrained(folder)
+    if encoder.word_weights is not None:
+        save_file({"word_weights": encoder.word_weights.detach().float().cpu()}, folder / WEIGHTS)
 
 
 def _save_tokenizer(tokenizer: Tokenizer, folder: Path, length: int) -> int:
@@ -200,7 +202,6 @@ def _save_words(encoder: Tokens, folder: Path, *, pad: int, length: int) -> None
     weights["pooler.dense.weight"] = torch.zeros(width, width)  # theirs always has one: of zeros it says nothing,
     weights["pooler.dense.bias"] = torch.zeros(width)  # and left out it would be drawn anew each time
     save_file({name: weight.cpu() for name, weight in weights.items()}, folder / "model.safetensors", _FORMAT)
-    save_file({"word_weights": state["word_weights"].float().cpu()}, folder / WEIGHTS)
     _write(folder / "config.json", config)
 
 
