@@ -7,7 +7,7 @@ from scipy.stats import spearmanr
 
 from twinlens.errors import InputError
 from twinlens.evaluate import sts
-from twinlens.evaluate.sts import spearman
+from twinlens.evaluate.sts import lead, spearman
 
 N, D = 90, 6
 
@@ -62,6 +62,23 @@ def test_resamples_equal_a_correlation_of_items_drawn_again():
     assert spearman(cosine, scores.numpy(), resamples=200, seed=3)[1] == pytest.approx(
         tuple(np.quantile(again, (0.025, 0.975)))
     )
+
+
+def test_a_lead_is_over_the_same_resamples():
+    y = normal(200).numpy()
+    hard = normal(200, seed=1).numpy()  # what both get wrong
+    better, worse = (y + hard + spoilt * normal(200, seed=2).numpy() for spoilt in (0.1, 0.7))
+    value, (low, high) = lead(better, worse, y, resamples=300, seed=3)
+    random, differences = np.random.default_rng(3), []
+    for _ in range(300):
+        drawn = random.integers(200, size=200)
+        one, other = (spearmanr(x[drawn], y[drawn]).statistic for x in (better, worse))
+        differences.append(one - other)
+    assert (low, high) == pytest.approx(tuple(np.quantile(differences, (0.025, 0.975))), abs=1e-9)
+    assert value == pytest.approx(spearman(better, y)[0] - spearman(worse, y)[0])
+    apart = [spearman(x, y)[1] for x in (better, worse)]
+    assert low > 0 and apart[0][0] < apart[1][1]  # their own intervals touch
+    assert lead(worse, better, y)[0] == pytest.approx(-value) and lead(y, y, y) == (0, (0, 0))
 
 
 def test_rotation_length_order_and_scale_of_scores_do_not_matter():

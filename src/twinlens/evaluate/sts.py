@@ -8,6 +8,7 @@ textual similarity", arXiv 1708.00055, has the data and reports Pearson's correl
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from twinlens.errors import InputError
@@ -38,10 +39,15 @@ def sts(first: Features, second: Features, scores: ArrayLike) -> Result:
         raise InputError(f"{bad} of {len(judged)} scores are not finite: leave out pairs that nobody has scored.")
     if (judged == judged[0]).all():
         raise InputError(f"all {len(judged)} scores are {judged[0]:g}: at least 2 that differ have an order to find.")
-    # in float32 the cosines of pairs of equal texts are equal; the last digits of float64 would give them an order
-    cosine = (normalize(a.double()) * normalize(b.double())).sum(1).to(torch.float32).cpu().numpy()
-    value, interval = spearman(cosine, judged)
+    value, interval = spearman(cosines(a, b), judged)
     return Result("STS Spearman", value, interval, {"similarity": "cosine", "pairs": len(judged)})
+
+
+def cosines(first: Tensor, second: Tensor) -> NDArray[np.float32]:
+    """The cosine of each pair of rows of (N, D) and (N, D): (N,)."""
+    found = (normalize(first.double()) * normalize(second.double())).sum(1)
+    # in float32 the cosines of pairs of equal texts are equal; the last digits of float64 would give them an order
+    return np.asarray(found.to(torch.float32).cpu().numpy())
 
 
 def spearman(
@@ -51,6 +57,32 @@ def spearman(
 
     0 where one of them is constant, in a resample too: pairs without an order in common.
     """
+    value, again = _correlations(x, y, resamples, seed)
+    return value, _middle(again)
+
+
+def lead(
+    x: NDArray[np.floating], other: NDArray[np.floating], y: NDArray[np.floating],
+    *, resamples: int = 1000, seed: int = 0,
+) -> tuple[float, tuple[float, float]]:  # fmt: skip
+    """By how much x (N,) is above `other` (N,) in its correlation with y (N,), and that difference's 95 % interval.
+
+    Both are correlated in each resample of the same pairs, so that how hard these are cancels out: two correlations
+    whose own intervals touch may be apart.
+    """
+    (one, again), (two, of_other) = (_correlations(each, y, resamples, seed) for each in (x, other))
+    return one - two, _middle(again - of_other)
+
+
+def _middle(values: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.quantile(values, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def _correlations(
+    x: NDArray[np.floating], y: NDArray[np.floating], resamples: int, seed: int
+) -> tuple[float, NDArray[np.float64]]:
+    """The correlation of all pairs, and that of each resample (R,), of which the seed alone draws the pairs."""
     places = [np.unique(values, return_inverse=True)[1] for values in (x, y)]
 
     def correlation(times: NDArray[np.int64]) -> float:
@@ -62,8 +94,7 @@ def spearman(
 
     random, count = np.random.default_rng(seed), len(x)
     again = [correlation(np.bincount(random.integers(count, size=count), minlength=count)) for _ in range(resamples)]
-    low, high = np.quantile(again, (0.025, 0.975))
-    return correlation(np.ones(count, dtype=np.int64)), (float(low), float(high))
+    return correlation(np.ones(count, dtype=np.int64)), np.array(again)
 
 
 def _ranks(place: NDArray[np.int64], times: NDArray[np.int64]) -> NDArray[np.float64]:
