@@ -5,10 +5,11 @@ pointwise mutual information, factorised (Levy, Goldberg and Dagan 2015, "Improv
 lessons learned from word embeddings"). A transformer whose words start there then learns to tell two spans of a review
 from spans of others (SimCLR's loss), in less than an hour of two cores. Judged by a linear probe and few-label probes
 on 25,000 test reviews, beside the same transformer with all its weights as they were drawn, the means of those word
-vectors (as they are, and each at a mean of 0 and a variance of 1 first), and TF-IDF with logistic regression on the
-same labels. Then it is trained further on the sentences of the STS benchmark's training part, without scores (SimCSE:
-the same sentence twice, differing by dropout and by the words that each has lost), and judged by Spearman's correlation
-on its test pairs, and by how far that is above others' in the same resamples of the pairs.
+vectors (as they are, each at a mean of 0 and a variance of 1 first, and weighed by how rare a word is, as the
+transformer's are), and TF-IDF with logistic regression on the same labels. Then it is trained further on the sentences
+of the STS benchmark's training part, without scores (SimCSE: the same sentence twice, differing by dropout and by the
+words that each has lost), and judged by Spearman's correlation on its test pairs, and by how far that is above others'
+in the same resamples of the pairs.
 
     python benchmarks/sentences.py                     all, one seed; it resumes where it stopped
     python benchmarks/sentences.py --validation        on 5,000 of the training reviews, the development pairs of STS
@@ -36,7 +37,7 @@ from twinlens.begin import counted
 from twinlens.data.load import load as load_data
 from twinlens.data.text import from_texts
 from twinlens.data.tokenizer import Tokenizer
-from twinlens.encoders.cooccurrence import word_vectors
+from twinlens.encoders.cooccurrence import word_vectors, word_weights
 from twinlens.evaluate.probe import places
 from twinlens.evaluate.protocol import Protocol
 from twinlens.evaluate.result import Labelled, Result, scored
@@ -61,7 +62,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 METHODS = {"spans": "simclr", "sentences": "ranking"}  # the second is SimCSE without a head
 SAME = {"length": 64, "whole": True, "precision": "bf16-mixed"}  # that is twice as fast where the processor knows it
 SMALL = {"width": 32, "depth": 1, "heads": 2, "batch": 16, "epochs": 1, "length": 32}
-REVIEWS = ("untrained", "word vectors", "word vectors, normalised", "TF-IDF", "spans")
+REVIEWS = (
+    "untrained", "word vectors", "word vectors, normalised", "word vectors, weighed", "TF-IDF", "spans",
+)  # fmt: skip
 SIMILARITY = (*REVIEWS, "sentences")
 VALIDATION = 5000
 
@@ -122,16 +125,22 @@ class Work:
         return self.spans.tokenizer
 
     @cached_property
-    def vectors(self) -> dict[str, Tensor]:
-        """The word vectors (V, D), as they are and each at a mean of 0 and a variance of 1."""
+    def vectors(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Word vectors (V, D) and how much each counts (V,), in three forms."""
         texts, width = self.spans.read(str(self.texts["spans"])).train, self.spans.sections()["encoder"]["width"]
         found = word_vectors(counted([texts]), self.tokenizer.vocabulary, width)
-        return {"word vectors": found, "word vectors, normalised": F.layer_norm(found, (width,))}
+        weights = word_weights(counted([texts]), self.tokenizer.vocabulary)
+        equal = torch.ones_like(weights)
+        return {
+            "word vectors": (found, equal),
+            "word vectors, normalised": (F.layer_norm(found, (width,)), equal),
+            "word vectors, weighed": (found, weights),
+        }
 
     def embedded(self, embedding: str, texts: Samples) -> Tensor:
         """The embeddings (N, D) of that name."""
         if embedding.startswith("word vectors"):
-            return averaged(texts, self.vectors[embedding])
+            return averaged(texts, *self.vectors[embedding])
         run = load(self.runs / "sentences") if embedding == "sentences" else self.spans
         encoder = run.encoder if embedding in SETTINGS else run.new_encoder(run.sizes)
         with torch.autocast("cpu", torch.bfloat16):
@@ -175,7 +184,7 @@ def similarity(embedding: str, work: Work, data: Any, validation: bool) -> dict[
     found = alike(embedding, work, *texts)
     value, interval = spearman(found, scores)
     row = {"Spearman": {"value": value, "interval": interval}}
-    for other in ("untrained", "word vectors") if embedding in SETTINGS else ():
+    for other in ("untrained", "word vectors", "word vectors, weighed") if embedding in SETTINGS else ():
         value, interval = lead(found, alike(other, work, *texts), scores)
         row[f"lead over {other}"] = {"value": value, "interval": interval}
     return row
@@ -191,14 +200,16 @@ def alike(embedding: str, work: Work, first: list[str], second: list[str]) -> np
     return cosines(*z)
 
 
-def averaged(texts: Samples, vectors: Tensor) -> Tensor:
-    """The mean of the vectors of all words of each text: (N, D)."""
+def averaged(texts: Samples, vectors: Tensor, weights: Tensor) -> Tensor:
+    """The weighed mean of the vectors of all words of each text: (N, D)."""
+    vectors = vectors * weights[:, None]
     found = []
     for index in torch.arange(len(texts)).split(1024):
         ids, lengths = texts.fetch(index)[:2]
         owner = torch.repeat_interleave(torch.arange(len(index)), lengths)
         total = torch.zeros(len(index), vectors.shape[1]).index_add_(0, owner, vectors[ids.long()])
-        found.append(total / lengths.clamp(min=1)[:, None])
+        shares = torch.zeros(len(index)).index_add_(0, owner, weights[ids.long()])
+        found.append(total / shares.clamp(min=1e-9)[:, None])
     return torch.cat(found)
 
 
