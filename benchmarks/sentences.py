@@ -49,7 +49,8 @@ CLAIM = (
     "above itself untrained and above averaged word vectors of the same text, as they are and normalised, with 10, "
     "100, 1,000 and all labels, intervals apart; above TF-IDF with 100 a class, with 10 not quite apart; with all "
     "labels TF-IDF is better. Trained further on sentences of the STS benchmark it stands above itself untrained and "
-    "above those word vectors on its test pairs, the differences' intervals above zero; TF-IDF is better there"
+    "above those word vectors on its test pairs, the differences' intervals above zero; word vectors weighed by how "
+    "rare a word is are not apart from it, and TF-IDF is better there"
 )
 SHOTS = (10, 100, 1000)
 SETTINGS: dict[str, dict[str, Any]] = {
