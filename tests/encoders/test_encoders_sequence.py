@@ -96,6 +96,21 @@ def test_it_starts_as_the_mean_of_its_words():
     assert not torch.allclose(encoder(text), expected, atol=0.1)
 
 
+def test_a_word_counts_by_its_weight():
+    torch.manual_seed(0)
+    encoder = awake(words(10, 6, width=8, depth=2, heads=2)).eval()
+    view = torch.tensor([[3, 1, 4, 1], [2, 7, PAD, PAD], [PAD] * 4])
+    tokens = encoder.tokens(view)
+    alike = [tokens[0].mean(dim=0), tokens[1, :2].mean(dim=0), torch.zeros(8)]
+    torch.testing.assert_close(encoder(view), torch.stack(alike))
+    with torch.no_grad():
+        encoder.word_weights[:] = torch.arange(10.0)
+    (a, b, c, d), (e, f) = tokens[0], tokens[1, :2]
+    weighed = [(3 * a + b + 4 * c + d) / 9, (2 * e + 7 * f) / 9, torch.zeros(8)]
+    torch.testing.assert_close(encoder(view), torch.stack(weighed))
+    assert "word_weights" in encoder.state_dict() and not encoder.word_weights.requires_grad
+
+
 @pytest.mark.parametrize(
     ("vocabulary", "length", "message"),
     [(1, 5, "1 words in views of 5: expected 2 or more"), (5, 0, "5 words in views of 0: .* in views of 1 or more")],

@@ -25,7 +25,8 @@ def build(name, **how):
     torch.manual_seed(0)
     encoder = CUTS[name](**how).double()
     for p in encoder.parameters():
-        torch.nn.init.normal_(p, 0.2, 0.3)
+        if p.requires_grad:  # not how much words count
+            torch.nn.init.normal_(p, 0.2, 0.3)
     return encoder
 
 
