@@ -38,7 +38,7 @@ def view_of(tokenizer, texts=TEXTS):
 
 def ours(tokenizer, **settings):
     torch.manual_seed(0)
-    encoder = words(tokenizer.vocabulary, LENGTH, width=32, depth=3, heads=4, **settings).eval()
+    encoder = words(tokenizer.vocabulary + 3, LENGTH, width=32, depth=3, heads=4, **settings).eval()
     with torch.no_grad():
         for p in encoder.parameters():
             p += 0.1 * torch.randn_like(p)  # norms and biases are to matter

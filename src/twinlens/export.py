@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from twinlens.data.tokenizer import Tokenizer
 from twinlens.encoders.hub import TextEncoder
-from twinlens.encoders.modules import WEIGHTS
+from twinlens.encoders.modules import WEIGHTS, listed, steps_of
 from twinlens.encoders.pooling import Dense, Normalize
 from twinlens.encoders.sequence import words
 from twinlens.encoders.tokens import Tokens
@@ -59,6 +59,9 @@ def save_transformers(encoder: nn.Module, tokenizer: Tokenizer, path: str | Path
     """
     with _made(Path(path)) as folder:
         _save(encoder, tokenizer, folder, length)
+        assert isinstance(encoder, Tokens | TextEncoder)
+        if encoder.word_weights is not None:
+            save_file({"word_weights": encoder.word_weights.detach().float().cpu()}, folder / WEIGHTS)
 
 
 def save_sentence_transformer(encoder: nn.Module, tokenizer: Tokenizer, path: str | Path, *, length: int) -> None:
@@ -98,11 +101,15 @@ def load_words(path: str | Path) -> Tokens:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         weights = load_file(folder / "model.safetensors")
         length = config["max_position_embeddings"] - config["pad_token_id"] - 1
-        counts = load_file(folder / WEIGHTS)["word_weights"]
+        counts, *_ = steps_of(folder, list(listed(folder))[1:])
         positions = weights["embeddings.position_embeddings.weight"][-length:]
         own = config["model_type"] == _KIND and config["type_vocab_size"] == 1
-        if not own or not torch.allclose(positions, sincos((length,), config["hidden_size"]), rtol=0, atol=1e-6):
-            raise ValueError("it has learnt places or types")
+        if (
+            counts is None
+            or not own
+            or not torch.allclose(positions, sincos((length,), config["hidden_size"]), rtol=0, atol=1e-6)
+        ):
+            raise ValueError("it has learnt places or types, or does not weigh words")
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise InputError(
             f"{folder} holds no encoder that Twinlens wrote: open it by its name, transformers/{folder}."
@@ -153,8 +160,6 @@ def _save(encoder: nn.Module, tokenizer: Tokenizer, folder: Path, length: int) -
     else:
         module: Any = encoder.module
         module.save_pretrained(folder)
-    if encoder.word_weights is not None:
-        save_file({"word_weights": encoder.word_weights.detach().float().cpu()}, folder / WEIGHTS)
 
 
 def _save_tokenizer(tokenizer: Tokenizer, folder: Path, length: int) -> int:
@@ -240,8 +245,7 @@ def _module(folder: Path, place: int, kind: str, settings: Mapping[str, Any] | N
 
 def _weights(folder: Path, weights: Tensor, tokenizer: Tokenizer) -> dict[str, Any]:
     """The entry of the module that weighs words (V,), of which the tokenizer may know fewer."""
-    weights = weights.detach().float().cpu()[: tokenizer.vocabulary]
-    said = tokenizer.words()
+    weights, said = weights.detach().float().cpu(), tokenizer.words(len(weights))
     settings = {"vocab": said, "word_weights": dict(zip(said, weights.tolist(), strict=True)), "unknown_word_weight": 1}
     entry = _module(folder, 1, "WordWeights", settings)
     save_file({"emb_layer.weight": weights[:, None].clone()}, folder / entry["path"] / "model.safetensors", _FORMAT)

@@ -31,7 +31,10 @@ def test_training_gives_the_same_in_every_process(kind: str) -> None:
 def test_ids_of_texts_stand_one_after_the_other(kind: str, tmp_path: Path) -> None:
     trained = Tokenizer.train(iter(TEXTS), kind=kind, vocabulary=300)
     assert (trained.prefix, trained.suffix, trained.mask, trained.unknown) == ((2,), (3,), 4, 1)
-    assert trained.vocabulary <= 300
+    assert trained.vocabulary <= 300 and trained.special == (2, 3, 4, 1)
+    said = trained.words(302)
+    assert [said.index(name) for name in ("[UNK]", "[CLS]", "[SEP]", "[MASK]")] == [1, 2, 3, 4]
+    assert len(set(said)) == 302 and said[301] == "[301]"
     ids, lengths = trained.encode(["Undoing PLAYED", "", "plays"])
     assert ids.dtype == torch.int32 and lengths.dtype == torch.int64
     assert lengths[1] == 0 and lengths.sum() == len(ids) and ids.min() > 4

@@ -201,6 +201,18 @@ def test_words_are_weighed_before_a_mean_alone(tmp_path, kinds, said):
         hub.text_encoder(tmp_path)
 
 
+def test_weights_of_words_that_are_missing_are_named(tmp_path):
+    write(tmp_path)
+    write_modules(tmp_path, "Transformer", "WordWeights", "Pooling")
+    write_json(tmp_path / "2_Pooling" / "config.json", {})
+    (tmp_path / "1_WordWeights").mkdir()
+    with pytest.raises(InputError, match="1_WordWeights holds no weights"):
+        hub.text_encoder(tmp_path)
+    save_file({"other": torch.ones(50, 1)}, tmp_path / "1_WordWeights" / "model.safetensors")
+    with pytest.raises(InputError, match=r"holds no emb_layer.weight: save it anew"):
+        hub.text_encoder(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

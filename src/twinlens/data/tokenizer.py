@@ -102,9 +102,9 @@ class Tokenizer:
         said: str = self._inner.decode([number for number in numbers if number >= 0], skip_special_tokens=False)
         return said
 
-    def words(self) -> list[str]:
-        """The words (V,) in the order of their ids; of an id without a word its number in brackets."""
-        return [self._inner.id_to_token(number) or f"[{number}]" for number in range(self.vocabulary)]
+    def words(self, count: int) -> list[str]:
+        """The words of the ids below `count`, in their order; for an id without one its number in brackets."""
+        return [self._inner.id_to_token(number) or f"[{number}]" for number in range(count)]
 
     @property
     def fingerprint(self) -> str:

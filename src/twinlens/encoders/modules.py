@@ -13,6 +13,9 @@ from twinlens.encoders.pooling import Dense, Normalize
 from twinlens.encoders.pretrained import refuse_pickles
 from twinlens.errors import InputError
 
+WEIGHTS, _MODEL = "word_weights.safetensors", "model.safetensors"
+_READ = ("Transformer", "WordWeights", "Pooling", "Dense", "Normalize")
+
 
 def listed(folder: Path) -> Iterator[tuple[str, str]]:
     """Kind and path of the modules of a folder of sentence-transformers, nothing for others."""
@@ -25,22 +28,18 @@ def listed(folder: Path) -> Iterator[tuple[str, str]]:
         yield kind.split(".")[-1], path
 
 
-WEIGHTS, _MODEL = "word_weights.safetensors", "model.safetensors"
-_READ = ("Transformer", "WordWeights", "Pooling", "Dense", "Normalize")
-
-
 def steps_of(folder: Path, parts: list[tuple[str, str]]) -> tuple[Tensor | None, tuple[str, ...], list[nn.Module]]:
     """How much each word counts in the mean (V,), the modes of pooling, and what comes after it.
 
     Of a folder without modules, nothing, unless its model is one of ours, with weights of words beside it.
     """
     if not parts and (folder / WEIGHTS).is_file():
-        return _loaded(folder / WEIGHTS)["word_weights"], ("mean",), []
+        return _tensor(folder / WEIGHTS, "word_weights"), ("mean",), []
     weights: Tensor | None = None
     modes: tuple[str, ...] = ()
     steps: list[nn.Module] = []
     if parts and parts[0][0] == "WordWeights":
-        weights = _loaded(folder / parts[0][1] / _MODEL)["emb_layer.weight"][:, 0]
+        weights = _tensor(folder / parts[0][1] / _MODEL, "emb_layer.weight")[:, 0]
     for place, (kind, path) in enumerate(parts if weights is None else parts[1:]):
         if (kind == "Pooling") != (place == 0) or kind in ("Transformer", "WordWeights"):
             raise InputError(f"{folder} has {kind} out of place: expected Transformer, WordWeights, Pooling, the rest.")
@@ -80,6 +79,13 @@ def _dense(folder: Path, settings: dict[str, Any]) -> Dense:
     except RuntimeError as error:
         raise InputError(f"{folder} holds other weights than it says: {str(error).splitlines()[0]}") from error
     return layer
+
+
+def _tensor(file: Path, name: str) -> Tensor:
+    found = _loaded(file)
+    if name not in found:
+        raise InputError(f"{file} holds no {name}: save it anew.")
+    return found[name]
 
 
 def _loaded(file: Path) -> dict[str, Tensor]:
