@@ -4,12 +4,13 @@
 pointwise mutual information, factorised (Levy, Goldberg and Dagan 2015, "Improving distributional similarity with
 lessons learned from word embeddings"). A transformer whose words start there then learns to tell two spans of a review
 from spans of others (SimCLR's loss), in less than an hour of two cores. Judged by a linear probe and few-label probes
-on 25,000 test reviews, beside the same transformer with all its weights as they were drawn, the means of those word
-vectors (as they are, each at a mean of 0 and a variance of 1 first, and weighed by how rare a word is, as the
-transformer's are), and TF-IDF with logistic regression on the same labels. Then it is trained further on the sentences
-of the STS benchmark's training part, without scores (SimCSE: the same sentence twice, differing by dropout and by the
-words that each has lost), and judged by Spearman's correlation on its test pairs, and by how far that is above others'
-in the same resamples of the pairs.
+on 25,000 test reviews, beside the same transformer with all its weights as they were drawn, and as it started from word
+vectors and from how rare each word is, before its first step; the means of those word vectors (as they are, each at a
+mean of 0 and a variance of 1 first, and weighed by how rare a word is, as the transformer's are); and TF-IDF with
+logistic regression on the same labels. Then it is trained further on the sentences of the STS benchmark's training
+part, without scores (SimCSE: the same sentence twice, differing by dropout and by the words that each has lost), and
+judged by Spearman's correlation on its test pairs, and by how far that is above others' in the same resamples of the
+pairs.
 
     python benchmarks/sentences.py                     all, one seed; it resumes where it stopped
     python benchmarks/sentences.py --validation        on 5,000 of the training reviews, the development pairs of STS
@@ -64,8 +65,9 @@ METHODS = {"spans": "simclr", "sentences": "ranking"}  # the second is SimCSE wi
 SAME = {"length": 64, "whole": True, "precision": "bf16-mixed"}  # that is twice as fast where the processor knows it
 SMALL = {"width": 32, "depth": 1, "heads": 2, "batch": 16, "epochs": 1, "length": 32}
 REVIEWS = (
-    "untrained", "word vectors", "word vectors, normalised", "word vectors, weighed", "TF-IDF", "spans",
+    "untrained", "started", "word vectors", "word vectors, normalised", "word vectors, weighed", "TF-IDF", "spans",
 )  # fmt: skip
+FLOORS = ("untrained", "started", "word vectors", "word vectors, weighed")
 SIMILARITY = (*REVIEWS, "sentences")
 VALIDATION = 5000
 
@@ -143,7 +145,10 @@ class Work:
         if embedding.startswith("word vectors"):
             return averaged(texts, *self.vectors[embedding])
         run = load(self.runs / "sentences") if embedding == "sentences" else self.spans
-        encoder = run.encoder if embedding in SETTINGS else run.new_encoder(run.sizes)
+        if embedding in SETTINGS:
+            encoder = run.encoder
+        else:
+            encoder = run.untrained if embedding == "started" else run.new_encoder(run.sizes)
         with torch.autocast("cpu", torch.bfloat16):
             return run.embeddings(texts, encoder)
 
@@ -185,7 +190,7 @@ def similarity(embedding: str, work: Work, data: Any, validation: bool) -> dict[
     found = alike(embedding, work, *texts)
     value, interval = spearman(found, scores)
     row = {"Spearman": {"value": value, "interval": interval}}
-    for other in ("untrained", "word vectors", "word vectors, weighed") if embedding in SETTINGS else ():
+    for other in FLOORS if embedding in SETTINGS else ():
         value, interval = lead(found, alike(other, work, *texts), scores)
         row[f"lead over {other}"] = {"value": value, "interval": interval}
     return row
