@@ -104,7 +104,8 @@ def test_update_needs_no_gradient_and_keeps_weights_finite(make: Callable[..., M
 
 def test_the_encoder_given_is_the_one_that_learns(make: Callable[..., Method]) -> None:
     method = make()
-    assert any(hasattr(module, "patchify") and next(module.parameters()).requires_grad for module in method.modules())
+    encoders = (module for module in method.modules() if hasattr(module, "patchify"))
+    assert any(parameter.requires_grad for encoder in encoders for parameter in encoder.parameters())
 
 
 def test_the_docstring_cites_its_source_and_explains_every_setting(cls: type[Method]) -> None:

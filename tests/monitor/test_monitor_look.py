@@ -60,7 +60,8 @@ def test_a_look_says_the_same_twice_and_leaves_no_trace() -> None:
 def test_every_method_can_be_looked_at(name: str) -> None:
     cls = discover.method(name)
     method = build(cls)
-    own = next(m for m in method.modules() if hasattr(m, "patchify") and next(m.parameters()).requires_grad)
+    encoders = (m for m in method.modules() if hasattr(m, "patchify"))
+    own = next(m for m in encoders if any(p.requires_grad for p in m.parameters()))
     kept, maker = (Babble(40), Misspelt()) if reads(cls) else (Noise(40), Shaken())
     seen = Look(own, kept, feed(cls).samples, maker, cls.views, batch=12, seed=0, device=DEVICE)
     values = told(seen, method, own)
