@@ -148,6 +148,12 @@ def test_poolings_by_hand(mode):
     torch.testing.assert_close(Pooling([mode])(tokens, there)[:, 0], torch.tensor(expected[mode], dtype=torch.float32))
 
 
+def test_a_mean_may_be_weighed_and_words_that_weigh_nothing_say_nothing():
+    tokens = torch.tensor([[[1.0], [3.0], [9.0]], [[4.0], [1.0], [-2.0]]])
+    weights = torch.tensor([[0.5, 1.5, 0.0], [0.0, 0.0, 0.0]])
+    assert Pooling(["mean"])(tokens, weights).tolist() == [[2.5], [0.0]]
+
+
 @pytest.mark.parametrize("old", [False, True])
 def test_a_folder_of_sentence_transformers_is_rebuilt(tmp_path, old):
     write(tmp_path)
