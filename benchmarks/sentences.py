@@ -43,7 +43,7 @@ from twinlens.evaluate.probe import places
 from twinlens.evaluate.protocol import Protocol
 from twinlens.evaluate.result import Labelled, Result, scored
 from twinlens.evaluate.sts import cosines, lead, spearman
-from twinlens.run import Run, load
+from twinlens.run import load
 
 CLAIM = (
     "a transformer of 4 layers, 256 wide, trained from scratch on unlabelled reviews for an hour of two cores stands "
@@ -54,15 +54,15 @@ CLAIM = (
     "but training does not help: below itself as it started, not apart from weighed word vectors, TF-IDF is better"
 )
 SHOTS = (10, 100, 1000)
-SETTINGS: dict[str, dict[str, Any]] = {
-    "spans": {
-        "width": 256, "depth": 4, "heads": 4, "batch": 128, "rate": 5e-4, "epochs": 4, "pair": "spans",
-        "hidden": 512, "temperature": 0.1,
-    },
-    "sentences": {"batch": 128, "rate": 2e-4, "epochs": 1, "words_deleted": 0.1, "micro_tokens": 1536},
+SHAPE = {
+    "width": 256, "depth": 4, "heads": 4, "length": 64, "whole": True,
+    "precision": "bf16-mixed",  # twice as fast where the processor knows it
 }  # fmt: skip
+SETTINGS: dict[str, dict[str, Any]] = {
+    "spans": {"batch": 128, "rate": 5e-4, "epochs": 4, "pair": "spans", "hidden": 512, "temperature": 0.1},
+    "sentences": {"batch": 128, "rate": 1e-3, "epochs": 4, "micro_tokens": 1536},
+}
 METHODS = {"spans": "simclr", "sentences": "ranking"}  # the second is SimCSE without a head
-SAME = {"length": 64, "whole": True, "precision": "bf16-mixed"}  # that is twice as fast where the processor knows it
 SMALL = {"width": 32, "depth": 1, "heads": 2, "batch": 16, "epochs": 1, "length": 32}
 REVIEWS = (
     "untrained", "started", "word vectors", "word vectors, normalised", "word vectors, weighed", "TF-IDF", "spans",
@@ -107,30 +107,29 @@ class Work:
         self.changes = SMALL if smallest else {}
 
     def trained(self, stage: str) -> None:
-        """Trains a stage unless that is done; it begins from word vectors, or from the stage before."""
+        """Trains a stage unless that is done; words start from what the reviews say of them."""
         path = self.runs / stage
         if not (path / "encoder.safetensors").exists():
-            settings = {**SETTINGS[stage], **SAME}
-            settings |= {name: value for name, value in self.changes.items() if name in settings}
-            start = str(self.runs / "spans") if stage != "spans" else "words"
+            settings = self.settings(stage) | ({} if stage == "spans" else {"words_from": str(self.texts["spans"])})
             resume = (path / "run.json").exists()
-            pretrain(str(self.texts[stage]), METHODS[stage], out=path, encoder=start, resume=resume, **settings)
+            pretrain(str(self.texts[stage]), METHODS[stage], out=path, encoder="words", resume=resume, **settings)
 
-    @cached_property
-    def spans(self) -> Run:
-        """The run of the first stage."""
-        return load(self.runs / "spans")
+    def settings(self, stage: str) -> dict[str, Any]:
+        """Those of a stage."""
+        settings = {**SHAPE, **SETTINGS[stage]}
+        return settings | {name: value for name, value in self.changes.items() if name in settings}
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """What turns texts into ids."""
-        assert self.spans.tokenizer is not None
-        return self.spans.tokenizer
+        """What turns texts into ids, the same in both stages."""
+        found = [path for stage in SETTINGS if (path := self.runs / stage / "tokenizer.json").exists()]
+        return Tokenizer.load(found[0])
 
     @cached_property
     def vectors(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Word vectors (V, D) and how much each counts (V,), in three forms."""
-        texts, width = self.spans.read(str(self.texts["spans"])).train, self.spans.sections()["encoder"]["width"]
+        texts = load_data(str(self.texts["spans"]), tokenizer=self.tokenizer).train
+        width = self.settings("spans")["width"]
         found = word_vectors(counted([texts]), self.tokenizer.vocabulary, width)
         weights = word_weights(counted([texts]), self.tokenizer.vocabulary)
         equal = torch.ones_like(weights)
@@ -140,11 +139,11 @@ class Work:
             "word vectors, weighed": (found, weights),
         }
 
-    def embedded(self, embedding: str, texts: Samples) -> Tensor:
-        """The embeddings (N, D) of that name."""
+    def embedded(self, embedding: str, texts: Samples, stage: str) -> Tensor:
+        """The embeddings (N, D) of that name; "untrained" and "started" are the encoder of `stage` before it."""
         if embedding.startswith("word vectors"):
             return averaged(texts, *self.vectors[embedding])
-        run = load(self.runs / "sentences") if embedding == "sentences" else self.spans
+        run = load(self.runs / (embedding if embedding in SETTINGS else stage))
         if embedding in SETTINGS:
             encoder = run.encoder
         else:
@@ -159,7 +158,7 @@ def review(embedding: str, work: Work, data: Any, validation: bool) -> dict[str,
     protocol = Protocol("reviews", ("linear", "few"), shots=tuple(n for n in SHOTS if n <= len(train) // 4))
     if embedding == "TF-IDF":
         return tfidf(*texts, train.labels, test.labels, protocol.shots)
-    z = (Labelled(work.embedded(embedding, x), x.labels) for x in (train, test))
+    z = (Labelled(work.embedded(embedding, x, "spans"), x.labels) for x in (train, test))
     return {one.name: _plain(one) for one in protocol.measure(*z)}
 
 
@@ -202,7 +201,8 @@ def alike(embedding: str, work: Work, first: list[str], second: list[str]) -> np
         vectoriser = TfidfVectorizer().fit([*first, *second])
         z = [torch.from_numpy(vectoriser.transform(side).toarray()).float() for side in (first, second)]
     else:
-        z = [work.embedded(embedding, from_texts(side, tokenizer=work.tokenizer)) for side in (first, second)]
+        texts = [from_texts(side, tokenizer=work.tokenizer) for side in (first, second)]
+        z = [work.embedded(embedding, side, "sentences") for side in texts]
     return cosines(*z)
 
 

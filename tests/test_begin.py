@@ -10,12 +10,14 @@ from torch.nn import functional as F
 import twinlens as tl
 from twinlens import begin
 from twinlens.batch import PAD, Samples
+from twinlens.data.load import load
 from twinlens.data.pairs import Pairs
 from twinlens.data.text import from_texts
 from twinlens.encoders.cooccurrence import word_vectors, word_weights
 from twinlens.encoders.sequence import words
 from twinlens.encoders.towers import Towers
 from twinlens.encoders.vit import vit
+from twinlens.errors import InputError
 
 SAID = [f"{['good', 'bad'][i % 2]} word{i % 7} and word{i % 11} then word{i % 13}" for i in range(200)]
 SMALL = {"epochs": 1, "batch": 64, "depth": 1, "heads": 2, "length": 12, "hidden": 16}
@@ -110,3 +112,34 @@ def test_a_run_starts_there_and_a_later_one_goes_on_from_what_was_learnt(tmp_pat
     short = {"epochs": 1, "batch": 64, "rate": 0.0, "length": 12, "tokens": tokens}
     given = tl.pretrain(other, "simclr", out=tmp_path / "g", encoder=later.encoder, **short)
     assert torch.equal(table(given.encoder), table(run.encoder))
+
+
+def test_words_are_learnt_from_other_texts_where_those_are_named(tmp_path: Path) -> None:
+    reviews, few = tmp_path / "reviews.txt", [f"a good day {i} and bad" for i in range(64)]
+    reviews.write_text("\n".join(SAID) + "\n")
+    how = SMALL | {"batch": 32, "width": 16, "vocabulary": 90}
+    run = tl.pretrain(few, "simclr", out=tmp_path / "few", words_from=str(reviews), **how)
+    alone = tl.pretrain(few, "simclr", out=tmp_path / "alone", **how)
+    assert run.tokenizer is not None and run.tokenizer.fingerprint == TEXTS.tokenizer.fingerprint
+    assert alone.tokenizer is not None and alone.tokenizer.fingerprint != TEXTS.tokenizer.fingerprint
+    torch.testing.assert_close(table(run.untrained), expected(TEXTS, table(run.new_encoder(run.sizes))))
+    told = {name: tl.load(run.folder).facts["data"].get(name) for name in ("samples", "words")}
+    assert told == {"samples": 58, "words": load(str(reviews)).train.fingerprint}
+    with pytest.raises(InputError, match=f"{run.folder} brings its words with it"):
+        tl.pretrain(few, "simclr", out=tmp_path / "both", encoder=str(run.folder), words_from=str(reviews))
+
+
+@pytest.mark.parametrize(
+    ("words_from", "how", "says"),
+    [
+        ("nowhere.txt", {}, "nowhere.txt"),
+        ("digits", {}, "holds no texts"),
+        ("reviews.txt", {"tokens": "tokenizer.json"}, "tokenizer.json brings its words with it"),
+        ("reviews.txt", {"encoder": "transformers/bert"}, "transformers/bert brings its words with it"),
+    ],
+)
+def test_words_that_cannot_be_learnt_are_refused(words_from: str, how: dict[str, str], says: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=says):
+        tl.pretrain(SAID, "simclr", out=tmp_path / "r", words_from=words_from, **how)
+    with pytest.raises(InputError, match="words_from"):
+        tl.pretrain("digits", "simclr", out=tmp_path / "r", words_from=words_from)

@@ -77,7 +77,7 @@ def _fit(fabric: Fabric, run: Run, setup: Setup, *, resume: bool, save_every: fl
     encoder = run.new_encoder(setup.learn.sizes)
     newest = checkpoint.newest(run.folder / "checkpoints") if resume else None
     if fabric.is_global_zero and newest is None and not run.start and run.module is None:
-        begin(encoder, setup.learn)  # the other processes get its weights with the whole method's
+        begin(encoder, setup.words)  # the other processes get its weights with the whole method's
     untrained = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
     if run.start:
         earlier = load(run.start, encoder=run.module)

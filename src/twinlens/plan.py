@@ -75,13 +75,15 @@ def _called(data: Data) -> str:
 class Setup:
     """What a run works on: the samples it learns from, those held out, those searched for neighbours, and its views.
 
-    `run` is the run with what the data decided: its modality and the size of its views.
+    `run` is the run with what the data decided: its modality and the size of its views. Words start where the texts of
+    `words` put them.
     """
 
     run: Run
     learn: Samples
     held: Samples
     bank: Samples
+    words: Samples
     maker: Maker
     facts: Mapping[str, Any]
     tokenizer: Tokenizer | None = None
@@ -89,7 +91,9 @@ class Setup:
 
 def prepare(run: Run, data: Data, labels: NDArray[np.integer[Any]] | None = None) -> Setup:
     """Reads the data, chooses the view size and sets samples aside for watching; InputError where that cannot be."""
-    samples = load_data(_source(run, data), size=run.settings.get("size"), tokenizer=_tokenizer(run)).train
+    words = _words(run)
+    tokenizer = _tokenizer(run) if words is None else tokenizer_of(words)
+    samples = load_data(_source(run, data, tokenizer), size=run.settings.get("size"), tokenizer=tokenizer).train
     if labels is not None:
         samples = samples.with_labels(labels)
     learns = discover.method(run.method).views.labels
@@ -115,16 +119,35 @@ def prepare(run: Run, data: Data, labels: NDArray[np.integer[Any]] | None = None
     tokenizer = tokenizer_of(samples)
     if tokenizer is not None:
         facts["tokenizer"] = tokenizer.fingerprint
+    if words is not None:
+        facts["words"] = words.fingerprint
     bank = learn[random.permutation(len(learn), run.training.seed, _HOLD_OUT)[:BANK]]
     learning, watched, searched = (samples.subset(part) for part in (learn, order[:held], bank))
-    return Setup(run, learning, watched, searched, run.maker(), facts, tokenizer)
+    return Setup(run, learning, watched, searched, words or learning, run.maker(), facts, tokenizer)
 
 
-def _source(run: Run, data: Data) -> Data:
+def _words(run: Run) -> Samples | None:
+    """The texts that words are learnt from, where they are not the data's own; InputError where that cannot be."""
+    reading = run.sections()["reading"]
+    if not (path := reading["words_from"]):
+        return None
+    brings = run.start or (run.architecture if "/" in run.architecture else "")
+    brings = brings or (reading["tokens"] if reading["tokens"] not in KINDS else "")
+    if brings:
+        raise InputError(f"words_from is {path!r}, and {brings} brings its words with it: give one of the two.")
+    if "text" not in run.modality:
+        raise InputError(f"words_from is {path!r}, and {run.data} holds no texts whose words could start there.")
+    words = load_data(Source(path=path, tokens=reading["tokens"], vocabulary=reading["vocabulary"])).train
+    if tokenizer_of(words) is None:
+        raise InputError(f"words_from is {path!r}, which holds no texts: expected a .txt, .jsonl, .csv or a folder.")
+    return words
+
+
+def _source(run: Run, data: Data, tokenizer: Tokenizer | None) -> Data:
     """Data with the columns and the tokenizer that the run's settings name."""
     reading = run.sections()["reading"]
     if isinstance(data, list | tuple) and (tokens := reading["tokens"]) in KINDS:
-        return from_texts(data, kind=tokens, vocabulary=reading["vocabulary"], tokenizer=_tokenizer(run))
+        return from_texts(data, kind=tokens, vocabulary=reading["vocabulary"], tokenizer=tokenizer)
     return Source(path=str(data), **reading) if isinstance(data, str | Path) else data
 
 

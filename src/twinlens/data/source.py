@@ -23,6 +23,8 @@ class Source:
         tokens: How texts become ids: "wordpiece" or "bpe", trained on the data, or a path to a tokenizer.json or to a
             folder that holds one.
         vocabulary: The most ids of a tokenizer that is trained; 8192, a guess for corpora of a few million words.
+        words_from: Path to more texts of the kind: the tokenizer is trained on them instead of on the data, and words
+            start from the vectors and weights that they give. For few texts, which say little of their words.
     """
 
     path: str
@@ -35,6 +37,7 @@ class Source:
     where: str = ""
     tokens: str = "wordpiece"
     vocabulary: int = 8192
+    words_from: str = ""
 
     def __str__(self) -> str:
         return self.path
