@@ -138,7 +138,9 @@ def test_words_are_learnt_from_other_texts_where_those_are_named(tmp_path: Path)
         ("reviews.txt", {"encoder": "transformers/bert"}, "transformers/bert brings its words with it"),
     ],
 )
-def test_words_that_cannot_be_learnt_are_refused(words_from: str, how: dict[str, str], says: str, tmp_path: Path) -> None:
+def test_words_that_cannot_be_learnt_are_refused(
+    words_from: str, how: dict[str, str], says: str, tmp_path: Path
+) -> None:
     with pytest.raises(InputError, match=says):
         tl.pretrain(SAID, "simclr", out=tmp_path / "r", words_from=words_from, **how)
     with pytest.raises(InputError, match="words_from"):

@@ -7,6 +7,7 @@ from torch import nn
 
 from twinlens.dropout import counted
 from twinlens.encoders import hub
+from twinlens.encoders import lengths as lengths_of
 from twinlens.encoders.contract import TokenEncoder
 from twinlens.encoders.pooling import POOLINGS, Pooling
 from twinlens.errors import InputError
@@ -112,7 +113,7 @@ def test_in_training_texts_of_like_lengths_go_together_and_nothing_else_changes(
     encoder.module.register_forward_hook(lambda *_: seen.append(0))
     whole = encoder(view)
     assert len(seen) == 1
-    monkeypatch.setattr(hub, "_TOGETHER", 2)
+    monkeypatch.setattr(lengths_of, "_TOGETHER", 2)
     parted = encoder(view)
     assert len(seen) == 5
     torch.testing.assert_close(parted, whole, rtol=0, atol=1e-6)

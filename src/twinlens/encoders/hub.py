@@ -10,8 +10,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from twinlens.dropout import Dropout, parted
+from twinlens.dropout import Dropout
 from twinlens.encoders.contract import evaluating
+from twinlens.encoders.lengths import by_length
 from twinlens.encoders.modules import json_of, listed, steps_of
 from twinlens.encoders.pooling import Pooling
 from twinlens.encoders.pretrained import extra, transformer
@@ -20,7 +21,6 @@ from twinlens.errors import InputError
 _WANTED = ["*.json", "*.safetensors", "*.txt"]
 _UNWANTED = ["onnx/*", "openvino/*"]
 _NAMES = {"mean": "mean", "cls": "cls", "last": "lasttoken"}
-_TOGETHER, _FULL = 16, 0.9  # rows that a processor trains on together; a share of words that nothing is gained above
 _UNLIMITED = 512  # the longest text of a model that sets no limit itself: BERT's, a guess
 _NO_LIMIT = 1_000_000  # tokenizers without a limit say 10^30
 
@@ -78,14 +78,11 @@ class TextEncoder(nn.Module):
 
     def forward(self, view: Tensor) -> Tensor:
         """(N, T) -> (N, D); in training on a processor texts of like lengths together, so that less is filled up."""
-        groups = _groups(view) if self.training and view.device.type == "cpu" else []
-        if len(groups) < 2:
-            return self.pooled(self.tokens(view), view)
-        found = []
-        for rows in parted(groups, len(view)):
-            part = view[rows, : int((view[rows] >= 0).sum(dim=1).max())]
-            found.append(self.pooled(self.tokens(part), part))
-        return torch.cat(found)[torch.cat(groups).argsort()]
+        apart = self.training and view.device.type == "cpu"
+        return by_length(self._embedding, view) if apart else self._embedding(view)
+
+    def _embedding(self, view: Tensor) -> Tensor:
+        return self.pooled(self.tokens(view), view)
 
     def patchify(self, view: Tensor) -> Tensor:
         """(N, T) -> (N, T, 1)."""
@@ -219,14 +216,6 @@ def _counted(module: nn.Module) -> nn.Module:
                 dropout.p = 0.0
                 setattr(part, name, dropout)
     return module
-
-
-def _groups(view: Tensor) -> list[Tensor]:
-    """Rows of (N, T) of like lengths; none where little is filled up."""
-    there = view >= 0
-    if float(there.float().mean()) > _FULL:
-        return []
-    return list(there.sum(dim=1).argsort(stable=True).split(_TOGETHER))
 
 
 def _there(view: Tensor) -> Tensor:

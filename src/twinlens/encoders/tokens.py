@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from twinlens.dropout import Dropout
+from twinlens.encoders.lengths import by_length
 from twinlens.encoders.transformer import Transformer, linear, norm, sincos
 from twinlens.errors import InputError
 
@@ -138,7 +139,14 @@ class Tokens(nn.Module):
         return tokens.mean(dim=1) if self.pool else tokens.flatten(1)
 
     def forward(self, view: Tensor) -> Tensor:
-        """`view` (N, ...) -> its embedding, (N, D) or (N, T * D)."""
+        """`view` (N, ...) -> its embedding, (N, D) or (N, T * D).
+
+        In training on a processor texts of like lengths go together, so that less is filled up.
+        """
+        apart = self.training and self.pool and self.vocabulary and view.device.type == "cpu"
+        return by_length(self._embedding, view) if apart else self._embedding(view)
+
+    def _embedding(self, view: Tensor) -> Tensor:
         return self.pooled(self.tokens(view), view)
 
     def _embedded(self, view: Tensor, keep: Tensor | None, mask: Tensor | None, mask_token: Tensor | None) -> Tensor:
