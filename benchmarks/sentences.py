@@ -60,7 +60,7 @@ SHAPE = {
 }  # fmt: skip
 SETTINGS: dict[str, dict[str, Any]] = {
     "spans": {"batch": 128, "rate": 5e-4, "epochs": 4, "pair": "spans", "hidden": 512, "temperature": 0.1},
-    "sentences": {"batch": 128, "rate": 5e-4, "epochs": 2, "dropout": 0.3},
+    "sentences": {"batch": 128, "rate": 2e-4, "word_rate": 20.0, "epochs": 2, "dropout": 0.3},
 }
 METHODS = {"spans": "simclr", "sentences": "ranking"}  # the second is SimCSE without a head
 SMALL = {"width": 32, "depth": 1, "heads": 2, "batch": 16, "epochs": 1, "length": 32}

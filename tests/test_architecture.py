@@ -14,7 +14,7 @@ RANKS = {
     for rank, units in enumerate(
         (
             ("errors", "random"),
-            ("batch", "distributed", "nearest", "dropout", "distinct", "initialization"),
+            ("batch", "distributed", "nearest", "dropout", "distinct", "initialization", "rate"),
             ("data", "views", "encoders", "heads", "losses", "update"),
             ("method", "feed", "embed", "latent"),
             ("methods", "gradients"),

@@ -12,8 +12,9 @@ from twinlens import distributed
 from twinlens.method import Method
 from twinlens.methods.byol import BYOL
 from twinlens.methods.simsiam import SimSiam
+from twinlens.rate import Rate, with_rate
 from twinlens.train import Training, train
-from twinlens.update.optimizers import LARS, Rate, optimizer, with_rate
+from twinlens.update.optimizers import LARS, optimizer
 from twinlens.update.schedules import cosine, warmup_cosine
 from twinlens.update.slow import follow, slow_copy
 

@@ -4,6 +4,7 @@ from torch import Tensor
 
 from twinlens.encoders.tokens import Tokens
 from twinlens.errors import InputError
+from twinlens.rate import Rate, with_rate
 
 
 class Words:
@@ -63,7 +64,7 @@ def _windows(length: int, window: int) -> int:
 def words(
     vocabulary: int, length: int, *,
     width: int = 256, depth: int = 4, heads: int = 4, pool: bool = True,
-    causal: bool = False, dropout: float = 0.1, word_vectors: bool = True,
+    causal: bool = False, dropout: float = 0.1, word_vectors: bool = True, word_rate: float = 1.0,
 ) -> Tokens:  # fmt: skip
     """A transformer over the ids of words, views (N, T) int64 below `vocabulary`; D = `width`.
 
@@ -83,13 +84,19 @@ def words(
             mean by how much they tell (`cooccurrence.word_weights`), learnt from the same texts before the first step
             in seconds; if not, words start where they are drawn and count alike. From scratch a network needs hours to
             learn as much of words.
+        word_rate: How many times the run's rate the words themselves learn at; 1. Of few texts the words have more to
+            learn than the blocks, whose steps under Adam are as long however little there is to learn.
     """
+    if not word_rate > 0:
+        raise InputError(f"word_rate is {word_rate}: expected a number above 0.")
     if vocabulary < 2 or length < 1:
         raise InputError(f"{vocabulary} words in views of {length}: expected 2 or more, in views of 1 or more.")
     cut = Words(vocabulary, length)
-    return Tokens(
+    made = Tokens(
         cut, width=width, depth=depth, heads=heads, pool=pool, causal=causal, dropout=dropout, word_vectors=word_vectors
     )
+    with_rate(made.embed, Rate(word_rate))
+    return made
 
 
 def waves(

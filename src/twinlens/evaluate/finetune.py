@@ -23,7 +23,8 @@ from twinlens.evaluate.layers import Layer, layers
 from twinlens.evaluate.probe import places
 from twinlens.evaluate.result import Result, scored
 from twinlens.feed import Feed
-from twinlens.update.optimizers import Rate, optimizer, with_rate
+from twinlens.rate import Rate, with_rate
+from twinlens.update.optimizers import optimizer
 from twinlens.update.schedules import warmup_cosine
 
 

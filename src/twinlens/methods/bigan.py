@@ -11,7 +11,7 @@ from twinlens.encoders.contract import dim_of, shape_of
 from twinlens.heads.decoder import decoder, measured
 from twinlens.heads.spectral import PairDiscriminator, advance
 from twinlens.method import Method
-from twinlens.update.optimizers import Rate, with_rate
+from twinlens.rate import Rate, with_rate
 
 
 class BiGAN(Method):

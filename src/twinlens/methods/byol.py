@@ -8,7 +8,7 @@ from twinlens.encoders.contract import dim_of
 from twinlens.heads.mlp import mlp
 from twinlens.losses import negative_cosine
 from twinlens.method import Method
-from twinlens.update.optimizers import Rate, with_rate
+from twinlens.rate import Rate, with_rate
 from twinlens.update.schedules import cosine
 from twinlens.update.slow import follow, slow_copy
 

@@ -7,7 +7,7 @@ from twinlens.encoders.contract import dim_of
 from twinlens.heads.mlp import mlp
 from twinlens.losses import negative_cosine
 from twinlens.method import Method
-from twinlens.update.optimizers import Rate, with_rate
+from twinlens.rate import Rate, with_rate
 
 
 class SimSiam(Method):

@@ -13,7 +13,7 @@ from twinlens.errors import InputError, unknown
 from twinlens.heads.decoder import decoder, measured
 from twinlens.losses.likelihood import Likelihood, drawn, kl, nats
 from twinlens.method import Method
-from twinlens.update.optimizers import Rate, with_rate
+from twinlens.rate import Rate, with_rate
 from twinlens.update.schedules import warmed
 
 
