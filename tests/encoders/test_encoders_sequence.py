@@ -9,6 +9,7 @@ from twinlens.dropout import counted
 from twinlens.encoders.sequence import waves, words
 from twinlens.encoders.transformer import sincos
 from twinlens.errors import InputError
+from twinlens.update.optimizers import optimizer
 
 SMALL = {"width": 6, "depth": 1, "heads": 1}
 
@@ -180,3 +181,18 @@ def test_its_dropout_is_counted_by_the_sample():
 def test_dropout_is_a_share():
     with pytest.raises(InputError, match=r"dropout is 1\.0"):
         words(9, 5, dropout=1.0, **SMALL)
+
+
+@pytest.mark.parametrize("rate", [1.0, 8.0])
+def test_words_learn_at_their_own_rate(rate):
+    encoder = words(50, 9, width=12, depth=1, heads=3, word_rate=rate)
+    groups = optimizer("adamw", encoder, rate=0.1, decay=0.0).param_groups
+    of = {id(p): group["lr"] for group in groups for p in group["params"]}
+    others = {of[id(p)] for p in encoder.parameters() if p.requires_grad and p is not encoder.embed.weight}
+    assert of[id(encoder.embed.weight)] == pytest.approx(0.1 * rate) and others == {0.1}
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan")])
+def test_words_learn_at_some_rate(rate):
+    with pytest.raises(InputError, match="word_rate"):
+        words(50, 9, width=12, depth=1, heads=3, word_rate=rate)

@@ -95,7 +95,8 @@ def words(
     made = Tokens(
         cut, width=width, depth=depth, heads=heads, pool=pool, causal=causal, dropout=dropout, word_vectors=word_vectors
     )
-    with_rate(made.embed, Rate(word_rate))
+    if word_rate != 1:
+        with_rate(made.embed, Rate(word_rate))
     return made
 
 
