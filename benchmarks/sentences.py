@@ -7,10 +7,10 @@ from spans of others (SimCLR's loss), in less than an hour of two cores. Judged 
 on 25,000 test reviews, beside the same transformer with all its weights as they were drawn, and as it started from word
 vectors and from how rare each word is, before its first step; the means of those word vectors (as they are, each at a
 mean of 0 and a variance of 1 first, and weighed by how rare a word is, as the transformer's are); and TF-IDF with
-logistic regression on the same labels. Then it is trained further on the sentences of the STS benchmark's training
-part, without scores (SimCSE: the same sentence twice, differing by dropout and by the words that each has lost), and
-judged by Spearman's correlation on its test pairs, and by how far that is above others' in the same resamples of the
-pairs.
+logistic regression on the same labels. A second one of that shape, whose words start from the same reviews, learns from
+the sentences of the STS benchmark's training part, without scores (SimCSE: the same sentence twice, differing by
+dropout), and is judged by Spearman's correlation on its test pairs, and by how far that is above others' in the same
+resamples of the pairs; the first stands beside it, whose words have become those of reviews.
 
     python benchmarks/sentences.py                     all, one seed; it resumes where it stopped
     python benchmarks/sentences.py --validation        on 5,000 of the training reviews, the development pairs of STS
