@@ -55,7 +55,12 @@ def recolour(x: Tensor, matrix: Tensor, weight: Tensor, out: Tensor) -> None:
     """Pictures (N, C, H, W) in grey levels [0, 255], changed by a `colour_map` -> `out`, the same shape in [-2, 2]."""
     level = x.mean(3).mean(2)  # (N, C), in two steps: one long sum would be split differently where N is 1
     bias = (weight * level).sum(1).add_(_CENTRE)[:, None, None]
-    torch.baddbmm(bias, matrix, x.flatten(2), out=out.flatten(2)).clamp_(-2, 2)
+    to = out.flatten(2)
+    if x.shape[1] == 1:  # as a product of matrices it is rounded differently where N is 1, on some processors
+        torch.mul(matrix, x.flatten(2), out=to).add_(bias)
+    else:
+        torch.baddbmm(bias, matrix, x.flatten(2), out=to)
+    to.clamp_(-2, 2)
 
 
 def solarize(x: Tensor, chosen: Tensor) -> Tensor:
