@@ -127,6 +127,16 @@ def test_words_are_learnt_from_other_texts_where_those_are_named(tmp_path: Path)
     assert told == {"samples": 58, "words": load(str(reviews)).train.fingerprint}
     with pytest.raises(InputError, match=f"{run.folder} brings its words with it"):
         tl.pretrain(few, "simclr", out=tmp_path / "both", encoder=str(run.folder), words_from=str(reviews))
+    with pytest.raises(InputError, match="brings its words with it"):
+        tl.pretrain(few, "simclr", out=tmp_path / "module", encoder=run.encoder, words_from=str(reviews))
+
+
+def test_a_later_run_has_a_rate_of_words_of_its_own(tmp_path: Path) -> None:
+    how = {"epochs": 1, "batch": 64, "length": 12}
+    first = tl.pretrain(SAID, "ranking", out=tmp_path / "r", width=16, depth=1, heads=2, word_rate=9.0, **how)
+    kept = tl.pretrain(SAID, "ranking", out=tmp_path / "k", encoder=str(first.folder), **how)
+    own = tl.pretrain(SAID, "ranking", out=tmp_path / "o", encoder=str(first.folder), word_rate=3.0, **how)
+    assert [run.sections()["encoder"]["word_rate"] for run in (first, kept, own)] == [9.0, 1.0, 3.0]
 
 
 @pytest.mark.parametrize(

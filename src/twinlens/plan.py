@@ -54,7 +54,7 @@ def plan(
 
 def _further(run: Run, other: Run) -> tuple[Run, str]:
     """`run` with what decides the encoder of another one, whose weights it starts from, and that encoder's name."""
-    settings = dict(other.sections()["encoder"])
+    settings = {name: value for name, value in other.sections()["encoder"].items() if not name.endswith("word_rate")}
     for name in settings.keys() & run.settings.keys():
         if run.settings[name] != settings[name]:
             raise InputError(
@@ -123,7 +123,7 @@ def prepare(run: Run, data: Data, labels: NDArray[np.integer[Any]] | None = None
         facts["words"] = words.fingerprint
     bank = learn[random.permutation(len(learn), run.training.seed, _HOLD_OUT)[:BANK]]
     learning, watched, searched = (samples.subset(part) for part in (learn, order[:held], bank))
-    return Setup(run, learning, watched, searched, words or learning, run.maker(), facts, tokenizer)
+    return Setup(run, learning, watched, searched, learning if words is None else words, run.maker(), facts, tokenizer)
 
 
 def _words(run: Run) -> Samples | None:
@@ -131,7 +131,7 @@ def _words(run: Run) -> Samples | None:
     reading = run.sections()["reading"]
     if not (path := reading["words_from"]):
         return None
-    brings = run.start or (run.architecture if "/" in run.architecture else "")
+    brings = run.start or (run.architecture if run.module is not None or "/" in run.architecture else "")
     brings = brings or (reading["tokens"] if reading["tokens"] not in KINDS else "")
     if brings:
         raise InputError(f"words_from is {path!r}, and {brings} brings its words with it: give one of the two.")

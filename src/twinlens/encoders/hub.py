@@ -78,8 +78,7 @@ class TextEncoder(nn.Module):
 
     def forward(self, view: Tensor) -> Tensor:
         """(N, T) -> (N, D); in training on a processor texts of like lengths together, so that less is filled up."""
-        apart = self.training and view.device.type == "cpu"
-        return by_length(self._embedding, view) if apart else self._embedding(view)
+        return by_length(self._embedding, view) if self.training else self._embedding(view)
 
     def _embedding(self, view: Tensor) -> Tensor:
         return self.pooled(self.tokens(view), view)

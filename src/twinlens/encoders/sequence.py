@@ -84,8 +84,8 @@ def words(
             mean by how much they tell (`cooccurrence.word_weights`), learnt from the same texts before the first step
             in seconds; if not, words start where they are drawn and count alike. From scratch a network needs hours to
             learn as much of words.
-        word_rate: How many times the run's rate the words themselves learn at; 1. Of few texts the words have more to
-            learn than the blocks, whose steps under Adam are as long however little there is to learn.
+        word_rate: How many times the run's rate the words themselves learn at; 1. Not kept by a run that goes on from
+            another's encoder.
     """
     if not word_rate > 0:
         raise InputError(f"word_rate is {word_rate}: expected a number above 0.")

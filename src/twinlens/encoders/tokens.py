@@ -143,7 +143,7 @@ class Tokens(nn.Module):
 
         In training on a processor texts of like lengths go together, so that less is filled up.
         """
-        apart = self.training and self.pool and self.vocabulary and view.device.type == "cpu"
+        apart = self.training and self.pool and self.vocabulary
         return by_length(self._embedding, view) if apart else self._embedding(view)
 
     def _embedding(self, view: Tensor) -> Tensor:
